@@ -1,0 +1,41 @@
+package config
+
+import "time"
+
+const day = 24 * time.Hour
+
+// Default is the configuration of a hub that was told nothing: everything
+// works, on loopback only.
+func Default() Config {
+	return Config{
+		Domain:  "localhost",
+		DataDir: "./pushhub-data",
+		Log:     Log{Level: "info", Format: "text"},
+		MQTT: MQTT{
+			Listen:           "127.0.0.1:1883",
+			TLSListen:        "127.0.0.1:8883",
+			Anonymous:        auto,
+			MaxPacketSize:    1 << 20,
+			ReceiveMax:       1024,
+			SessionExpiryMax: 7 * day,
+			ConnectTimeout:   10 * time.Second,
+		},
+		XMPP: XMPP{
+			Listen:          "127.0.0.1:5222",
+			TLSListen:       "127.0.0.1:5223",
+			Registration:    auto,
+			PlainWithoutTLS: auto,
+			MaxStanzaSize:   256 << 10,
+			LoginTimeout:    30 * time.Second,
+		},
+		NATS:    NATS{Replicas: 1, Sync: SyncAlways},
+		Journal: Journal{MaxBytes: 4 << 30, MaxAge: 7 * day, FrameBytes: 32 << 10},
+		Limits: Limits{
+			MaxConnections:  100_000,
+			QueueBytes:      1 << 20,
+			Window:          256,
+			OfflineMessages: 100_000,
+		},
+		ACL: ACL{Default: "allow"},
+	}
+}

@@ -1,0 +1,293 @@
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"sync"
+
+	"pushhub/core/auth"
+	"pushhub/core/journal"
+	"pushhub/core/session"
+)
+
+// Anonymous is the account of MQTT clients without a user name. It has no inbox,
+// no roster and no presence, and nobody can register it.
+const Anonymous = "anonymous"
+
+// Contact is one entry of an account's roster.
+type Contact = auth.Contact
+
+// accounts are all the accounts, in memory; each change is stored before it shows.
+type accounts struct {
+	change sync.Mutex // held while a change is stored, so that changes do not cross
+	slots  chan struct{}
+	known  *auth.Remembered
+
+	mu sync.RWMutex // guards m; the accounts in it are replaced, never changed
+	m  map[string]*auth.Account
+}
+
+func newAccounts() *accounts {
+	known, err := auth.NewRemembered(rand.Reader, 1<<16)
+	if err != nil {
+		panic(err) // the system has no randomness
+	}
+	return &accounts{m: map[string]*auth.Account{}, known: known, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+}
+
+func (a *accounts) load(row Row) error {
+	acct, err := auth.DecodeAccount(row.Value)
+	if err != nil {
+		return err
+	}
+	a.m[acct.Name] = &acct
+	return nil
+}
+
+func (a *accounts) get(name string) *auth.Account {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.m[name]
+}
+
+func (a *accounts) exists(name string) bool { return a.get(name) != nil }
+
+func (a *accounts) set(name string, acct *auth.Account) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if acct == nil {
+		delete(a.m, name)
+		return
+	}
+	a.m[name] = acct
+}
+
+// mayWatch reports whether an account may see another's presence.
+func (a *accounts) mayWatch(watcher, account string) bool {
+	if watcher == account {
+		return true
+	}
+	acct := a.get(account)
+	return acct != nil && acct.Contacts[watcher].From
+}
+
+// Account reports whether an account exists.
+func (r *Router) Account(name string) bool { return r.accounts.exists(name) }
+
+// AccountNames lists the accounts in no order.
+func (r *Router) AccountNames() []string {
+	r.accounts.mu.RLock()
+	defer r.accounts.mu.RUnlock()
+	names := make([]string, 0, len(r.accounts.m))
+	for name := range r.accounts.m {
+		names = append(names, name)
+	}
+	return names
+}
+
+// Login checks a name and a password, and calls done with the account, on
+// another goroutine. The error is ErrNotAuthorized, or ctx's.
+func (r *Router) Login(ctx context.Context, name, password string, done func(account string, err error)) {
+	r.later(ctx, func() error {
+		account, err := auth.Normalize(name)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotAuthorized, err)
+		}
+		acct := r.accounts.get(account)
+		if acct == nil {
+			return ErrNotAuthorized
+		}
+		v, ok := acct.PlainVerifier()
+		if !ok || !r.accounts.known.Check(account, v, password) {
+			return ErrNotAuthorized
+		}
+		done(account, nil)
+		return nil
+	}, func(err error) { done("", err) })
+}
+
+// later runs costly or waiting work on its own goroutine, as many at once as there are processors.
+func (r *Router) later(ctx context.Context, work func() error, failed func(error)) {
+	go func() {
+		select {
+		case r.accounts.slots <- struct{}{}:
+		case <-ctx.Done():
+			failed(ctx.Err())
+			return
+		}
+		err := work()
+		<-r.accounts.slots
+		if err != nil {
+			failed(err)
+		}
+	}()
+}
+
+// Verifier finds what a SCRAM login of an account is checked against.
+func (r *Router) Verifier(name, mechanism string) (auth.Verifier, bool) {
+	account, err := auth.Normalize(name)
+	if err != nil {
+		return auth.Verifier{}, false
+	}
+	acct := r.accounts.get(account)
+	if acct == nil {
+		return auth.Verifier{}, false
+	}
+	return acct.Verifier(mechanism)
+}
+
+// Register creates an account and its inbox; done is called on another
+// goroutine when both are durable. Errors: ErrExists, auth.ErrBadName, auth.ErrBadPassword.
+func (r *Router) Register(name, password string, done func(account string, err error)) {
+	r.later(context.Background(), func() error {
+		acct, err := auth.NewAccount(name, password, r.now(), rand.Reader)
+		if err != nil {
+			return err
+		}
+		if acct.Name == Anonymous {
+			return fmt.Errorf("%w: %q is the name of clients without one", ErrExists, Anonymous)
+		}
+		row, err := accountRow(&acct)
+		if err != nil {
+			return err
+		}
+		r.accounts.change.Lock()
+		defer r.accounts.change.Unlock()
+		if err := r.opt.Rows.Create(context.Background(), BucketAccounts, row); err != nil {
+			return fmt.Errorf("creating the account %q: %w", acct.Name, err)
+		}
+		r.accounts.set(acct.Name, &acct)
+		return r.openInbox(acct.Name, func(err error) { done(acct.Name, err) })
+	}, func(err error) { done("", err) })
+}
+
+func accountRow(acct *auth.Account) (Row, error) {
+	b, err := auth.EncodeAccount(*acct)
+	return Row{Key: acct.Name, Value: b}, err
+}
+
+// openInbox gives an account its own session, which keeps messages to it while
+// none of its devices is there. done is called when that is durable.
+func (r *Router) openInbox(account string, done func(error)) error {
+	addr := Address{Account: account}
+	claim := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, false, 0)}
+	if err := r.append(&claim, addr, nil, func(journal.Position, error) {}); err != nil {
+		return err
+	}
+	sub := journal.Record{Kind: journal.KindSub, Body: session.AppendSub(nil, InboxFilter(account), session.Options{QoS: 1})}
+	return r.append(&sub, addr, nil, func(_ journal.Position, err error) {
+		r.changed()
+		done(err)
+	})
+}
+
+// openInboxes mends accounts whose inbox was not opened before a crash, and
+// notes for every session that its device is away.
+func (r *Router) openInboxes() {
+	now := r.now()
+	for _, s := range r.durableSessions() {
+		s.mu.Lock()
+		if s.state.Detached == 0 {
+			s.state.Detached = now
+		}
+		s.mu.Unlock()
+	}
+	for _, name := range r.AccountNames() {
+		if r.session(Address{Account: name}) != nil {
+			continue
+		}
+		err := r.openInbox(name, func(error) {})
+		if err != nil {
+			r.log.Error("opening an inbox", "account", name, "err", err)
+		}
+	}
+}
+
+// ChangePassword sets an account's password. Errors: ErrNotFound, auth.ErrBadPassword.
+func (r *Router) ChangePassword(account, password string, done func(err error)) {
+	r.later(context.Background(), func() error {
+		err := r.changeAccount(account, func(acct *auth.Account) error { return acct.SetPassword(password, rand.Reader) })
+		if err == nil {
+			done(nil)
+		}
+		return err
+	}, done)
+}
+
+// changeAccount stores a changed copy of an account, then shows it.
+func (r *Router) changeAccount(account string, change func(*auth.Account) error) error {
+	r.accounts.change.Lock()
+	defer r.accounts.change.Unlock()
+	old := r.accounts.get(account)
+	if old == nil {
+		return fmt.Errorf("%w: there is no account %q", ErrNotFound, account)
+	}
+	acct := *old
+	acct.Contacts = maps.Clone(old.Contacts)
+	if acct.Contacts == nil {
+		acct.Contacts = map[string]Contact{}
+	}
+	if err := change(&acct); err != nil {
+		return err
+	}
+	row, err := accountRow(&acct)
+	if err != nil {
+		return err
+	}
+	if err := r.opt.Rows.Put(context.Background(), BucketAccounts, []Row{row}); err != nil {
+		return fmt.Errorf("storing the account %q: %w", account, err)
+	}
+	r.accounts.set(account, &acct)
+	r.changed()
+	return nil
+}
+
+// RemoveAccount deletes an account, closes its devices and forgets its sessions.
+func (r *Router) RemoveAccount(account string, done func(err error)) {
+	r.later(context.Background(), func() error {
+		if err := r.removeAccount(account); err != nil {
+			return err
+		}
+		var b Batch
+		r.mu.RLock()
+		var sessions []*Session
+		for addr, s := range r.sessions {
+			if addr.Account == account {
+				sessions = append(sessions, s)
+			}
+		}
+		r.mu.RUnlock()
+		var failed []error
+		for _, s := range sessions {
+			s.close(&b, ErrEnded)
+			if s.durable {
+				failed = append(failed, r.append(&journal.Record{Kind: journal.KindEnd}, s.addr, nil, func(journal.Position, error) {}))
+			}
+		}
+		b.Flush()
+		if err := errors.Join(failed...); err != nil {
+			return err
+		}
+		var own Batch
+		r.barrier(&own, func(_ *Batch, err error) { done(err) })
+		return nil
+	}, done)
+}
+
+func (r *Router) removeAccount(account string) error {
+	r.accounts.change.Lock()
+	defer r.accounts.change.Unlock()
+	if !r.accounts.exists(account) {
+		return fmt.Errorf("%w: there is no account %q", ErrNotFound, account)
+	}
+	if err := r.opt.Rows.Put(context.Background(), BucketAccounts, []Row{{Key: account}}); err != nil {
+		return fmt.Errorf("deleting the account %q: %w", account, err)
+	}
+	r.accounts.set(account, nil)
+	r.changed()
+	return nil
+}

@@ -1,0 +1,361 @@
+package core
+
+import (
+	"fmt"
+
+	"pushhub/core/journal"
+	"pushhub/core/qos"
+	"pushhub/core/session"
+)
+
+// tail is what the goroutine that follows the journal owns.
+type tail struct {
+	batch   Batch
+	live    bool // what was stored before the start has been applied
+	routes  map[string]*Route
+	touched map[*Session]struct{} // sessions with something new in the frame at hand
+	peers   map[string]string     // interned account and resource names
+}
+
+const maxTailRoutes = 8192
+
+// apply changes the state by one frame of the log. It is the only way in which
+// durable state changes, while the hub runs and when it starts.
+func (r *Router) apply(seq uint64, frame []byte) error {
+	records, err := journal.Split(frame)
+	if err != nil {
+		r.Counters.Corrupt.Add(1)
+		r.log.Error("a frame of the journal is damaged; its records are lost", "sequence", seq, "err", err)
+		r.frames.put(&cached{seq: seq, gone: true})
+		return nil
+	}
+	r.frames.put(&cached{seq: seq, records: records})
+	for i, raw := range records {
+		var rec journal.Record
+		err := rec.Decode(raw)
+		if err == nil {
+			err = r.applyRecord(journal.At(seq, i), &rec)
+		}
+		if err != nil {
+			r.Counters.Corrupt.Add(1)
+			r.log.Error("a record of the journal cannot be applied", "position", journal.At(seq, i).String(), "err", err)
+		}
+	}
+	r.applied.Store(uint64(journal.At(seq, max(0, len(records)-1))))
+	for s := range r.tail.touched {
+		delete(r.tail.touched, s)
+		s.mu.Lock()
+		s.pump(&r.tail.batch)
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+func (r *Router) applyRecord(pos journal.Position, rec *journal.Record) error {
+	switch rec.Kind {
+	case journal.KindPub:
+		return r.applyPub(pos, rec)
+	case journal.KindClaim:
+		return r.applyClaim(pos, rec)
+	case journal.KindEnd:
+		r.applyEnd(pos, rec)
+		return nil
+	case journal.KindWill, journal.KindFence:
+		return nil
+	}
+	s := r.session(r.recordAddress(rec))
+	if s == nil || !s.durable {
+		return nil // it ended later
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pos <= s.state.Applied {
+		return nil // the row held it already
+	}
+	return r.applySession(s, pos, rec)
+}
+
+// applySession applies a record of one durable session. The caller holds its mu.
+func (r *Router) applySession(s *Session, pos journal.Position, rec *journal.Record) error {
+	switch rec.Kind {
+	case journal.KindSub:
+		d := journal.Decoder{Rest: rec.Body}
+		filter, opt := session.DecodeSub(&d)
+		if d.Err != nil {
+			return d.Err
+		}
+		r.setDurable(s, filter, opt, pos)
+	case journal.KindUnsub:
+		r.unsetDurable(s, string(rec.Body))
+	case journal.KindRelease:
+		s.state.Release(rec.PacketID)
+	case journal.KindReceived, journal.KindWindow, journal.KindCursor:
+		if r.tail.live {
+			return nil // it is our own, and what is in memory is ahead of it
+		}
+		if rec.Kind != journal.KindReceived {
+			return s.state.ApplyCursor(rec.Body)
+		}
+		if e := s.state.Out.Get(rec.PacketID); e != nil {
+			e.Phase = qos.Received
+		}
+	default:
+		return fmt.Errorf("%w: record kind %d is unknown", journal.ErrCorrupt, rec.Kind)
+	}
+	r.rowChanged(s)
+	return nil
+}
+
+// setDurable subscribes a durable session. The caller holds its mu.
+func (r *Router) setDurable(s *Session, filter string, opt session.Options, pos journal.Position) {
+	had := s.state.Filter(filter)
+	wasLogged := had != nil && had.QoS > 0
+	postings := &nothing
+	switch {
+	case opt.QoS > 0 && wasLogged:
+		postings = r.postings(filter)
+	case opt.QoS > 0:
+		postings = r.refer(filter)
+	case wasLogged:
+		r.unrefer(s, filter)
+	}
+	r.posted.RLock()
+	s.state.Subscribe(filter, opt, pos, postings)
+	r.posted.RUnlock()
+	if s.active {
+		s.setOnline(filter, opt)
+	}
+}
+
+// nothing are the postings of a QoS 0 subscription, which the log does not serve.
+var nothing journal.Postings
+
+// unsetDurable unsubscribes it. The caller holds its mu.
+func (r *Router) unsetDurable(s *Session, filter string) {
+	had := s.state.Filter(filter)
+	if had == nil {
+		return
+	}
+	s.state.Unsubscribe(filter)
+	s.unsetOnline(filter)
+	if had.QoS > 0 {
+		r.unrefer(s, filter)
+	}
+}
+
+// refer adds a session to a filter that the log serves, and returns its postings.
+func (r *Router) refer(filter string) *journal.Postings {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	df := r.filters[filter]
+	if df == nil {
+		df = &durableFilter{text: filter, online: map[*Session]struct{}{}}
+		r.filters[filter] = df
+		r.durable.Add(filter, df)
+		r.changed()
+	}
+	df.refs++
+	return &df.postings
+}
+
+func (r *Router) postings(filter string) *journal.Postings {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return &r.filters[filter].postings
+}
+
+func (r *Router) unrefer(s *Session, filter string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	df := r.filters[filter]
+	if df == nil {
+		return
+	}
+	delete(df.online, s)
+	if df.refs--; df.refs > 0 {
+		return
+	}
+	delete(r.filters, filter)
+	r.durable.Remove(filter, df)
+	r.changed()
+}
+
+// applyClaim makes a connection the owner of a durable session.
+func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
+	d := journal.Decoder{Rest: rec.Body}
+	clean, expiry := d.Byte() == 1, int64(d.Uvarint())
+	if d.Err != nil {
+		return d.Err
+	}
+	addr := r.recordAddress(rec)
+	s := r.session(addr)
+	if s != nil && s.durable && pos <= s.state.Applied {
+		return nil
+	}
+	if s != nil {
+		s.close(&r.tail.batch, ErrTakenOver)
+	}
+	if s != nil && s.durable && clean {
+		r.dropSession(s)
+	}
+	if s == nil || !s.durable || clean {
+		s = newSession(r, addr, true)
+		s.state.Advance(pos) // nothing from before is the new session's
+		r.mu.Lock()
+		r.sessions[addr] = s
+		r.mu.Unlock()
+	} else {
+		s.mu.Lock()
+		s.resumed = true
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	s.state.Epoch++
+	s.state.Expiry = expiry
+	s.mu.Unlock()
+	r.rowChanged(s)
+	return nil
+}
+
+// applyEnd forgets a durable session.
+func (r *Router) applyEnd(pos journal.Position, rec *journal.Record) {
+	addr := r.recordAddress(rec)
+	s := r.session(addr)
+	if s == nil || !s.durable || pos <= s.state.Applied {
+		return
+	}
+	reason := ErrEnded
+	if len(rec.Body) > 0 {
+		reason = ErrTakenOver // by a connection that keeps nothing
+	}
+	s.close(&r.tail.batch, reason)
+	r.dropSession(s)
+	r.mu.Lock()
+	if r.sessions[addr] == s {
+		delete(r.sessions, addr)
+	}
+	r.mu.Unlock()
+	r.rowRemoved(addr)
+}
+
+// dropSession takes a durable session's filters out of the indexes.
+func (r *Router) dropSession(s *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.goOffline()
+	for name, f := range s.state.Filters {
+		if f.QoS > 0 {
+			r.unrefer(s, name)
+		}
+	}
+	s.state = session.State{Applied: s.state.Applied}
+	d := &r.dirty
+	d.Lock()
+	delete(d.rows, s)
+	d.Unlock()
+}
+
+// applyPub files a message for the sessions that the log serves, and delivers
+// what else waited for it to be stored.
+func (r *Router) applyPub(pos journal.Position, rec *journal.Record) error {
+	name, q, retain, err := messageTopic(rec.Body)
+	if err != nil {
+		return err
+	}
+	rt := r.tailRoute(name)
+	if q > 0 {
+		r.file(pos, rt)
+	}
+	if q == 2 && rec.PacketID != 0 {
+		r.applyInbound(pos, rec)
+	}
+	if !retain && (q < 2 || !r.tail.live) {
+		return nil
+	}
+	m, _ := r.frames.message(r, pos)
+	if m == nil {
+		return fmt.Errorf("%w: a message on %q", journal.ErrCorrupt, rt.Topic)
+	}
+	if retain {
+		r.retain(pos, m)
+	}
+	if q == 2 && r.tail.live {
+		r.deliverOnline(&r.tail.batch, rt, m)
+	}
+	return nil
+}
+
+// file adds a position to the postings of the filters that match.
+func (r *Router) file(pos journal.Position, rt *Route) {
+	if len(rt.filters) == 0 {
+		return
+	}
+	r.posted.Lock()
+	for _, df := range rt.filters {
+		df.postings.Add(pos)
+	}
+	r.posted.Unlock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, df := range rt.filters {
+		for s := range df.online {
+			r.tail.touched[s] = struct{}{}
+		}
+	}
+}
+
+// applyInbound notes the QoS 2 packet id of a durable publisher.
+func (r *Router) applyInbound(pos journal.Position, rec *journal.Record) {
+	s := r.session(r.recordAddress(rec))
+	if s == nil || !s.durable {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pos > s.state.Applied && rec.Epoch <= s.state.Epoch {
+		s.state.Receive(rec.PacketID)
+		r.rowChanged(s)
+	}
+}
+
+// tailRoute is Attachment.Route for what was published before.
+func (r *Router) tailRoute(name []byte) *Route {
+	t := &r.tail
+	rt := t.routes[string(name)]
+	if rt == nil {
+		if t.routes == nil || len(t.routes) >= maxTailRoutes {
+			t.routes = make(map[string]*Route)
+		}
+		rt = &Route{Topic: string(name)}
+		t.routes[rt.Topic] = rt
+		r.compute(rt)
+	} else if rt.generation != r.generation.Load() {
+		r.compute(rt)
+	}
+	return rt
+}
+
+// recordAddress is the session of a record, its strings interned.
+func (r *Router) recordAddress(rec *journal.Record) Address {
+	return Address{r.intern(rec.Account), r.intern(rec.Resource)}
+}
+
+func (r *Router) intern(b []byte) string {
+	t := &r.tail
+	if s, ok := t.peers[string(b)]; ok {
+		return s
+	}
+	if t.peers == nil || len(t.peers) >= maxTailRoutes {
+		t.peers = make(map[string]string)
+	}
+	s := string(b)
+	t.peers[s] = s
+	return s
+}
+
+// recovered is called when all that was stored before the start has been applied.
+func (r *Router) recovered() {
+	r.tail.live = true
+	r.trim()
+	r.openInboxes()
+}

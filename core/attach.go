@@ -1,0 +1,398 @@
+package core
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"pushhub/core/journal"
+	"pushhub/core/qos"
+)
+
+// Attach asks for a session.
+type Attach struct {
+	Address   Address
+	Device    Device
+	Protocol  string        // "mqtt" or "xmpp": for people to read
+	Clean     bool          // forget what an earlier connection left [MQTT-3.1.2-4]
+	Expiry    time.Duration // how long the session outlives its connection; 0: not at all
+	Window    int           // most unacknowledged deliveries at once; 0: the hub's own limit
+	Will      *Message      // published when the connection ends without Detach(graceful)
+	WillDelay time.Duration // after that [MQTT-3.1.3-9]
+	Inbox     bool          // takes messages to its own full address without a subscription, and notices
+	Shared    bool          // joins the account's own session beside the account's other devices
+	Silent    bool          // not present until SetPresence
+}
+
+// An Attachment is a device on a session. Route and Publish are for the device's
+// own goroutine; everything else may be called from anywhere.
+type Attachment struct {
+	r        *Router
+	session  *Session
+	dev      Device
+	addr     Address
+	protocol string
+	inbox    bool
+	silent   bool
+	epoch    uint32
+	routes   map[string]*Route // belongs to the device's goroutine
+
+	storing map[uint16]struct{} // QoS 2 packet ids on their way to the journal; guarded by session.mu
+	will    *Message            // guarded by session.mu
+	delay   time.Duration       // of the will
+	over    bool                // detached; guarded by session.mu
+}
+
+// Address is where the device is.
+func (a *Attachment) Address() Address { return a.addr }
+
+// Attach opens the session of an address, or resumes it, and binds the device to
+// it; an earlier device there is closed with ErrTakenOver. done is called once,
+// perhaps before Attach returns, with whether the session was there before;
+// deliveries begin after it returns. Errors: ErrForbidden (the will), ErrBusy,
+// ErrStopped, ErrUnavailable.
+func (r *Router) Attach(b *Batch, req Attach, done func(b *Batch, att *Attachment, present bool, err error)) {
+	att := &Attachment{
+		r: r, dev: req.Device, addr: req.Address, protocol: req.Protocol,
+		inbox: req.Inbox, silent: req.Silent, will: req.Will, delay: req.WillDelay,
+	}
+	if req.Will != nil {
+		req.Will.From = req.Address
+		if err := r.acl.CanPublish(req.Address.Account, req.Will.Topic); err != nil {
+			r.Counters.Forbidden.Add(1)
+			done(b, nil, false, fmt.Errorf("%w: the will: %w", ErrForbidden, err))
+			return
+		}
+	}
+	old := r.session(req.Address)
+	switch {
+	case req.Shared:
+		r.join(b, att, done)
+	case req.Expiry > 0 || (old != nil && old.durable):
+		r.claim(b, att, req, done)
+	default:
+		r.bindClean(b, att)
+		done(b, att, false, nil)
+		att.session.activate(b, att, req.Window)
+	}
+}
+
+// bindClean puts a new session in the place of whatever clean one was there.
+func (r *Router) bindClean(b *Batch, att *Attachment) {
+	s := newSession(r, att.addr, false)
+	att.session = s
+	s.online.Store(&[]*Attachment{att})
+	r.mu.Lock()
+	old := r.sessions[att.addr]
+	r.sessions[att.addr] = s
+	r.mu.Unlock()
+	if old != nil {
+		old.close(b, ErrTakenOver)
+	}
+}
+
+// claim takes a durable session through the journal: it is ours once the record is applied.
+func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, *Attachment, bool, error)) {
+	rec := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, req.Clean, req.Expiry.Milliseconds())}
+	if req.Expiry <= 0 {
+		rec = journal.Record{Kind: journal.KindEnd, Body: []byte{1}}
+	}
+	err := r.append(&rec, att.addr, nil, func(_ journal.Position, err error) {
+		tb := &r.tail.batch
+		if err != nil {
+			done(tb, nil, false, err)
+			return
+		}
+		if req.Expiry <= 0 {
+			r.bindClean(tb, att)
+			done(tb, att, false, nil)
+			att.session.activate(tb, att, req.Window)
+			return
+		}
+		present, ok := r.bind(tb, att)
+		if !ok {
+			done(tb, nil, false, ErrTakenOver)
+			return
+		}
+		done(tb, att, present, nil)
+		att.session.activate(tb, att, req.Window)
+	})
+	if err != nil {
+		done(b, nil, false, err)
+	}
+}
+
+// bind puts the device on the durable session of its address. It runs after the
+// claim was applied, on the same goroutine; another claim may have been applied since.
+func (r *Router) bind(b *Batch, att *Attachment) (present, ok bool) {
+	s := r.session(att.addr)
+	if s == nil || !s.durable {
+		return false, false
+	}
+	s.close(b, ErrTakenOver)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	att.session, att.epoch = s, s.state.Epoch
+	s.online.Store(&[]*Attachment{att})
+	s.state.Detached = 0
+	return s.resumed, true
+}
+
+// join adds a device to its account's own session.
+func (r *Router) join(b *Batch, att *Attachment, done func(*Batch, *Attachment, bool, error)) {
+	s := r.session(Address{Account: att.addr.Account})
+	if s == nil {
+		done(b, nil, false, fmt.Errorf("%w: the account %q has no session", ErrNotFound, att.addr.Account))
+		return
+	}
+	s.mu.Lock()
+	att.session, att.epoch, att.silent = s, s.state.Epoch, true
+	atts := append(append([]*Attachment(nil), s.attached()...), att)
+	s.online.Store(&atts)
+	s.state.Detached = 0
+	s.mu.Unlock()
+	done(b, att, true, nil)
+	s.activate(b, att, 0)
+}
+
+func appendClaim(dst []byte, clean bool, expiry int64) []byte {
+	flags := byte(0)
+	if clean {
+		flags = 1
+	}
+	return binary.AppendUvarint(append(dst, flags), uint64(expiry))
+}
+
+// activate lets deliveries begin.
+func (s *Session) activate(b *Batch, att *Attachment, window int) {
+	s.mu.Lock()
+	if att.over {
+		s.mu.Unlock()
+		return
+	}
+	first := !s.active
+	s.active = true
+	if first {
+		s.full = false
+		s.state.Out.SetMax(s.r.opt.Window)
+		if window > 0 {
+			s.state.Out.SetMax(min(window, s.r.opt.Window))
+		}
+		s.state.Out.Rewind()
+		s.goOnline()
+	}
+	s.pump(b)
+	s.mu.Unlock()
+	if att.inbox {
+		s.r.watch(att)
+	}
+	if !att.silent {
+		s.r.announce(b, att)
+	}
+}
+
+// goOnline enters a durable session's filters in the online index. The caller holds mu.
+func (s *Session) goOnline() {
+	if s.state.Len() == 0 {
+		return
+	}
+	r := s.r
+	s.subs = make(map[string]*subscriber, s.state.Len())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, f := range s.state.Filters {
+		sub := &subscriber{s, f.Options}
+		s.subs[name] = sub
+		r.online.Add(name, sub)
+		if df := r.filters[name]; df != nil && f.QoS > 0 {
+			df.online[s] = struct{}{}
+		}
+	}
+	r.changed()
+}
+
+// goOffline takes the session out of the online index. The caller holds mu.
+func (s *Session) goOffline() {
+	s.active = false
+	if len(s.subs) == 0 {
+		return
+	}
+	r := s.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, sub := range s.subs {
+		r.online.Remove(name, sub)
+		if df := r.filters[name]; df != nil {
+			delete(df.online, s)
+		}
+	}
+	s.subs = nil
+	r.changed()
+}
+
+// close ends every device on the session, for example because another took it over.
+func (s *Session) close(b *Batch, reason error) {
+	for _, att := range s.attached() {
+		if att.leave(b, false) {
+			att.dev.Close(b, reason)
+		}
+	}
+}
+
+// Detach ends the attachment; unless graceful, the will is published. What a
+// durable session did not acknowledge is delivered to the next device.
+func (a *Attachment) Detach(b *Batch, graceful bool) { a.leave(b, graceful) }
+
+// leave reports false when the attachment had ended before.
+func (a *Attachment) leave(b *Batch, graceful bool) bool {
+	s, r := a.session, a.r
+	s.mu.Lock()
+	if a.over {
+		s.mu.Unlock()
+		return false
+	}
+	a.over = true
+	will := a.will
+	a.will = nil
+	last := s.remove(a)
+	ends := last && s.durable && s.state.Expiry <= 0
+	s.mu.Unlock()
+	if last && !s.durable {
+		r.mu.Lock()
+		if r.sessions[s.addr] == s {
+			delete(r.sessions, s.addr)
+		}
+		r.mu.Unlock()
+	}
+	if ends {
+		r.end(s.addr)
+	}
+	r.unwatch(a)
+	r.withdraw(b, a)
+	if will != nil && !graceful {
+		r.publishWill(b, will, a.delay)
+	}
+	return true
+}
+
+// remove takes an attachment off the session; last when no other is left. The caller holds mu.
+func (s *Session) remove(a *Attachment) (last bool) {
+	var rest []*Attachment
+	for _, other := range s.attached() {
+		if other != a {
+			rest = append(rest, other)
+		}
+	}
+	s.online.Store(&rest)
+	if len(rest) > 0 {
+		return false
+	}
+	s.goOffline()
+	if !s.durable {
+		s.queue = nil
+		return true
+	}
+	s.state.Detached = s.r.now()
+	s.markDirty()
+	return true
+}
+
+// end has the journal end a durable session.
+func (r *Router) end(addr Address) {
+	err := r.append(&journal.Record{Kind: journal.KindEnd}, addr, nil, func(_ journal.Position, err error) {
+		if err != nil {
+			r.log.Error("ending a session", "session", addr.String(), "err", err)
+		}
+	})
+	if err != nil {
+		r.log.Error("ending a session", "session", addr.String(), "err", err)
+	}
+}
+
+// publishWill publishes a will, after its delay.
+func (r *Router) publishWill(b *Batch, will *Message, delay time.Duration) {
+	if delay <= 0 {
+		r.Counters.Wills.Add(1)
+		r.publishOwn(b, will)
+		return
+	}
+	time.AfterFunc(delay, func() {
+		if s := r.session(will.From); s != nil && len(s.attached()) > 0 {
+			return // the session went on in time [MQTT-3.1.3-9]
+		}
+		var own Batch
+		r.Counters.Wills.Add(1)
+		r.publishOwn(&own, will)
+		own.Flush()
+	})
+}
+
+// SetExpiry changes how long the session outlives its connection.
+func (a *Attachment) SetExpiry(d time.Duration) {
+	a.session.mu.Lock()
+	defer a.session.mu.Unlock()
+	a.session.state.Expiry = d.Milliseconds()
+	a.session.markDirty()
+}
+
+// Ack takes a PUBACK or PUBCOMP, or says that a delivery was written to a device
+// whose protocol knows no acknowledgement. ErrNotFound: no such packet id is out.
+func (a *Attachment) Ack(b *Batch, packet uint16) error {
+	s := a.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.over || !s.state.Out.Ack(packet) {
+		return fmt.Errorf("%w: packet identifier %d", ErrNotFound, packet)
+	}
+	s.markDirty()
+	s.pump(b)
+	return nil
+}
+
+// Received takes a PUBREC: the PUBREL follows when that is durable. ErrNotFound as for Ack.
+func (a *Attachment) Received(b *Batch, packet uint16) error {
+	s := a.session
+	s.mu.Lock()
+	e := s.state.Out.Get(packet)
+	if a.over || e == nil || e.QoS != 2 {
+		s.mu.Unlock()
+		return fmt.Errorf("%w: packet identifier %d", ErrNotFound, packet)
+	}
+	if !s.durable {
+		s.sendRelease(b, e)
+		s.mu.Unlock()
+		return nil
+	}
+	if e.Phase == qos.Sent {
+		e.Phase = qos.Received
+	}
+	s.mu.Unlock()
+	rec := journal.Record{Kind: journal.KindReceived, PacketID: packet, Epoch: a.epoch}
+	return a.r.append(&rec, s.addr, nil, func(_ journal.Position, err error) {
+		if err == nil {
+			a.release(packet)
+		}
+	})
+}
+
+// release sends the PUBREL that a durable PUBREC allows.
+func (a *Attachment) release(packet uint16) {
+	s := a.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.state.Out.Get(packet); e != nil && e.Phase == qos.Received && !a.over {
+		s.sendRelease(&a.r.tail.batch, e)
+	}
+}
+
+// Drained says that the device's out-queue has room again after Full.
+func (a *Attachment) Drained(b *Batch) {
+	s := a.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.over {
+		return
+	}
+	s.full = false
+	s.pump(b)
+}

@@ -1,0 +1,302 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+
+	"pushhub/core/journal"
+	"pushhub/core/topic"
+)
+
+// maxRoutes bounds the routes that one connection keeps.
+const maxRoutes = 256
+
+// A Route is what a publish to one topic needs: who gets it. It is cached, and
+// computed again when subscriptions changed since.
+type Route struct {
+	Topic      string
+	generation uint64
+	targets    []target         // attached sessions
+	filters    []*durableFilter // filters that the log serves
+	inbox      string           // the account that an inbox topic belongs to
+}
+
+// A target is one attached session that a topic matches.
+type target struct {
+	session *Session
+	qos     QoS
+	noLocal bool
+	rap     bool
+	ids     []uint32
+}
+
+// logged reports whether the target takes messages of the publisher's QoS from the log.
+func (t *target) logged(qos QoS) bool { return qos > 0 && t.qos > 0 && t.session.durable }
+
+// Route finds what a publish to topic needs, checked against the syntax and the
+// access rules. It is called by the device's own goroutine only. Errors:
+// ErrBadTopic, ErrForbidden, and ErrNotFound for the inbox of an unknown account.
+func (a *Attachment) Route(name []byte) (*Route, error) {
+	if rt := a.routes[string(name)]; rt != nil {
+		if err := a.refresh(rt); err != nil {
+			return nil, err
+		}
+		return rt, nil
+	}
+	if err := topic.ValidateNameBytes(name); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadTopic, err)
+	}
+	if err := a.r.acl.CanPublish(a.addr.Account, string(name)); err != nil {
+		a.r.Counters.Forbidden.Add(1)
+		return nil, fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	rt := &Route{Topic: string(name)}
+	if to, _, ok := Inbox(rt.Topic); ok {
+		rt.inbox = to
+	}
+	if err := a.compute(rt); err != nil {
+		return nil, err
+	}
+	if a.routes == nil || len(a.routes) >= maxRoutes {
+		a.routes = make(map[string]*Route)
+	}
+	a.routes[rt.Topic] = rt
+	return rt, nil
+}
+
+func (a *Attachment) refresh(rt *Route) error {
+	if rt.generation == a.r.generation.Load() {
+		return nil
+	}
+	return a.compute(rt)
+}
+
+func (a *Attachment) compute(rt *Route) error {
+	if rt.inbox != "" && !a.r.accounts.exists(rt.inbox) {
+		return fmt.Errorf("%w: there is no account %q", ErrNotFound, rt.inbox)
+	}
+	a.r.compute(rt)
+	return nil
+}
+
+// compute fills a route.
+func (r *Router) compute(rt *Route) {
+	rt.generation = r.generation.Load() // before the look-up: a change in between makes it old
+	rt.targets, rt.filters = rt.targets[:0:0], rt.filters[:0:0]
+	r.mu.RLock()
+	subs := r.online.Match(rt.Topic, nil)
+	rt.filters = r.durable.Match(rt.Topic, rt.filters)
+	r.mu.RUnlock()
+	var seen map[*Session]int
+	if len(subs) > 1 {
+		seen = make(map[*Session]int, len(subs))
+	}
+	for _, s := range subs {
+		if at, dup := seen[s.session]; dup {
+			rt.targets[at].merge(s)
+			continue
+		}
+		if !r.mayReceive(s.session.addr.Account, rt.Topic) {
+			continue
+		}
+		if seen != nil {
+			seen[s.session] = len(rt.targets)
+		}
+		t := target{session: s.session, noLocal: true}
+		t.merge(s)
+		rt.targets = append(rt.targets, t)
+	}
+}
+
+// merge joins overlapping subscriptions of a session into one delivery [MQTT-3.3.4-2].
+func (t *target) merge(s *subscriber) {
+	t.qos = max(t.qos, s.QoS)
+	t.noLocal = t.noLocal && s.NoLocal
+	t.rap = t.rap || s.RetainAsPublished
+	if s.ID != 0 {
+		t.ids = append(t.ids, s.ID)
+	}
+}
+
+// mayReceive is the last of the three access checks: at delivery.
+func (r *Router) mayReceive(account, name string) bool {
+	return r.acl.CanReceive(account, name, r.accounts.mayWatch) == nil
+}
+
+// Publish takes a message on a route. It sets m's topic, publisher and time.
+// packet is the packet id at QoS 2. When it returns pending, Device.Stored
+// follows with the token; otherwise the message is accepted now, or refused:
+// ErrBusy, ErrStopped, or what Route returns.
+func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, token uint64) (pending bool, err error) {
+	if err := a.refresh(rt); err != nil {
+		return false, err
+	}
+	m.Topic, m.From = rt.Topic, a.addr
+	if m.QoS == 2 {
+		if dup, pending, err := a.receive(packet, token); dup || err != nil {
+			return pending, err
+		}
+	}
+	if m.Time == 0 && (m.QoS > 0 || m.Retain || rt.inbox != "") {
+		m.Time = a.r.now()
+	}
+	a.r.Counters.Published.Add(1)
+	if m.Resource != "" && a.r.direct(b, rt, m) {
+		return false, nil
+	}
+	if m.Retain && strings.HasPrefix(rt.Topic, "$") {
+		m.Retain = false // the hub's own topics keep nothing that a client sends
+	}
+	if m.QoS < 2 {
+		a.r.deliverOnline(b, rt, m)
+	}
+	if m.QoS == 2 || m.Retain || (m.QoS == 1 && len(rt.filters) > 0) {
+		return a.store(m, packet, token)
+	}
+	return false, nil
+}
+
+// receive notes the packet id of an inbound QoS 2 message. A duplicate is not
+// published again [MQTT-4.3.3-10]; when the first one is yet to be stored, its
+// acknowledgement waits for that.
+func (a *Attachment) receive(packet uint16, token uint64) (dup, pending bool, err error) {
+	s := a.session
+	s.mu.Lock()
+	_, storing := a.storing[packet]
+	_, stored := s.state.Inbound[packet]
+	if !storing && !stored {
+		if a.storing == nil {
+			a.storing = map[uint16]struct{}{}
+		}
+		a.storing[packet] = struct{}{}
+	}
+	s.mu.Unlock()
+	if !storing {
+		return stored, false, nil
+	}
+	return true, true, a.r.opt.Journal.Append(nil, func(_ journal.Position, err error) {
+		a.dev.Stored(&a.r.tail.batch, token, err)
+	})
+}
+
+// store appends the message to the journal.
+func (a *Attachment) store(m *Message, packet uint16, token uint64) (pending bool, err error) {
+	s, r := a.session, a.r
+	qos2 := m.QoS == 2
+	err = r.append(&journal.Record{Kind: journal.KindPub, PacketID: packet, Epoch: a.epoch}, a.addr, m, func(_ journal.Position, err error) {
+		if qos2 {
+			s.mu.Lock()
+			delete(a.storing, packet)
+			if err == nil && !s.durable {
+				s.state.Receive(packet)
+			}
+			s.mu.Unlock()
+		}
+		a.dev.Stored(&r.tail.batch, token, err)
+	})
+	if err != nil && qos2 {
+		s.mu.Lock()
+		delete(a.storing, packet)
+		s.mu.Unlock()
+	}
+	return err == nil, err
+}
+
+// append encodes a record, with m as its body where there is one, and queues it.
+func (r *Router) append(rec *journal.Record, addr Address, m *Message, done func(journal.Position, error)) error {
+	buf := recordBuffers.Get().(*recordBuffer)
+	defer recordBuffers.Put(buf)
+	rec.Account = append(buf.account[:0], addr.Account...)
+	rec.Resource = append(buf.resource[:0], addr.Resource...)
+	buf.account, buf.resource = rec.Account, rec.Resource
+	buf.b = rec.Append(buf.b[:0])
+	if m != nil {
+		buf.b = appendMessage(buf.b, m)
+	}
+	return r.opt.Journal.Append(buf.b, done)
+}
+
+// deliverOnline gives m to the attached sessions that do not take it from the log.
+func (r *Router) deliverOnline(b *Batch, rt *Route, m *Message) {
+	for i := range rt.targets {
+		t := &rt.targets[i]
+		switch {
+		case t.logged(m.QoS):
+		case t.noLocal && t.session.addr == m.From: // [MQTT-3.8.3-3]
+		case min(t.qos, m.QoS) == 0:
+			t.session.deliverQoS0(b, m, m.Retain && t.rap, t.ids)
+		default:
+			t.session.deliverHeld(b, m, min(t.qos, m.QoS), m.Retain && t.rap, t.ids)
+		}
+	}
+}
+
+// direct delivers an inbox message to the one device that it names, if that is
+// there and takes messages so; otherwise it goes to the account.
+func (r *Router) direct(b *Batch, rt *Route, m *Message) bool {
+	s := r.session(Address{rt.inbox, m.Resource})
+	if s == nil {
+		return false
+	}
+	for _, att := range s.attached() {
+		if !att.inbox {
+			continue
+		}
+		if m.QoS == 0 {
+			s.deliverQoS0(b, m, false, nil)
+		} else {
+			s.deliverHeld(b, m, 1, false, nil)
+		}
+		return true
+	}
+	return false
+}
+
+// Release takes the PUBREL of an inbound QoS 2 message. pending as for Publish;
+// ErrNotFound: the packet id is not known.
+func (a *Attachment) Release(b *Batch, packet uint16, token uint64) (pending bool, err error) {
+	s := a.session
+	s.mu.Lock()
+	_, known := s.state.Inbound[packet]
+	if known && !s.durable {
+		s.state.Release(packet)
+	}
+	s.mu.Unlock()
+	if !known {
+		return false, fmt.Errorf("%w: packet identifier %d", ErrNotFound, packet)
+	}
+	if !s.durable {
+		return false, nil
+	}
+	// PUBCOMP must not go before the id is free for good, or a new message under
+	// the same id would be taken for a duplicate after a crash.
+	err = a.r.append(&journal.Record{Kind: journal.KindRelease, PacketID: packet, Epoch: a.epoch}, a.addr, nil, func(_ journal.Position, err error) {
+		a.dev.Stored(&a.r.tail.batch, token, err)
+	})
+	return err == nil, err
+}
+
+// publishOwn publishes a message of the hub's own making or a will: nobody waits for it.
+func (r *Router) publishOwn(b *Batch, m *Message) {
+	rt := &Route{Topic: m.Topic}
+	if to, _, ok := Inbox(rt.Topic); ok {
+		rt.inbox = to
+	}
+	r.compute(rt)
+	if m.Time == 0 {
+		m.Time = r.now()
+	}
+	if m.QoS < 2 {
+		r.deliverOnline(b, rt, m)
+	}
+	if m.QoS == 2 || m.Retain || (m.QoS == 1 && len(rt.filters) > 0) {
+		err := r.append(&journal.Record{Kind: journal.KindPub}, m.From, m, func(_ journal.Position, err error) {
+			if err != nil {
+				r.log.Error("storing a message of the hub's own", "topic", m.Topic, "err", err)
+			}
+		})
+		if err != nil {
+			r.log.Error("queueing a message of the hub's own", "topic", m.Topic, "err", err)
+		}
+	}
+}

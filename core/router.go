@@ -1,0 +1,164 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pushhub/core/auth"
+	"pushhub/core/presence"
+	"pushhub/core/topic"
+)
+
+// Options of a Router. Journal and Rows are required.
+type Options struct {
+	Journal Journal
+	Rows    Rows
+	ACL     *auth.ACL // nil: the default policy
+	Log     *slog.Logger
+
+	Window        int           // most unacknowledged deliveries to a device; 0: 256
+	QueueMessages int           // most deliveries that wait in memory for a clean session; 0: 1000
+	FrameCache    int           // bytes of frames kept for replay; 0: 32 MiB
+	Flush         time.Duration // how often cursors and rows are written; 0: 500 ms
+}
+
+// A Router is the core of a hub: who may, who receives, what is owed. Fronts
+// attach devices to it; it follows one journal.
+//
+// Lock order: Session.mu, then Router.mu, then the locks posted, accounts,
+// retained, people, frames, dirty and replay, which are leaves; a Device's own lock is a leaf too.
+type Router struct {
+	opt      Options
+	acl      *auth.ACL
+	log      *slog.Logger
+	accounts *accounts
+	frames   *frames
+	Counters Counters
+
+	generation atomic.Uint64 // rises whenever a Route may be out of date
+	applied    atomic.Uint64 // the last journal.Position applied
+
+	mu       sync.RWMutex // guards what follows
+	sessions map[Address]*Session
+	online   *topic.Index[*subscriber]       // the subscriptions of attached sessions
+	durable  *topic.Index[*durableFilter]    // the filters that the log serves, once each
+	filters  map[string]*durableFilter       // the same by their text
+	watchers map[string]map[*Attachment]bool // devices that take notices, by account
+
+	posted sync.RWMutex // guards the postings of all filters
+
+	retained retained
+
+	people struct {
+		sync.Mutex // guards devices
+		devices    presence.Devices[*Presence]
+	}
+
+	dirty struct {
+		sync.Mutex // guards what follows
+		cursors    []*Session
+		rows       map[*Session]bool
+		removed    map[Address]bool
+		retained   map[string]bool
+	}
+
+	tail tail // belongs to the goroutine that follows the journal
+
+	wg      sync.WaitGroup // the goroutines that Run and logins started
+	replays chan struct{}  // wakes the replayers; capacity: their number
+	replay  struct {
+		sync.Mutex            // guards waiting
+		waiting    []*Session // sessions whose next frame must be read, each at most once
+	}
+}
+
+// NewRouter makes a router; Run makes it work.
+func NewRouter(opt Options) *Router {
+	opt.Window = orElse(opt.Window, 256)
+	opt.QueueMessages = orElse(opt.QueueMessages, 1000)
+	opt.FrameCache = orElse(opt.FrameCache, 32<<20)
+	opt.Flush = orElse(opt.Flush, 500*time.Millisecond)
+	if opt.ACL == nil {
+		opt.ACL = auth.NewACL(nil)
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Router{
+		opt: opt, acl: opt.ACL, log: opt.Log,
+		accounts: newAccounts(), frames: newFrames(opt.FrameCache),
+		sessions: map[Address]*Session{},
+		online:   topic.NewIndex[*subscriber](),
+		durable:  topic.NewIndex[*durableFilter](),
+		filters:  map[string]*durableFilter{},
+		watchers: map[string]map[*Attachment]bool{},
+		replays:  make(chan struct{}, replayers),
+	}
+	r.retained.values = topic.NewStore[*retainedValue]()
+	r.dirty.rows, r.dirty.removed, r.dirty.retained = map[*Session]bool{}, map[Address]bool{}, map[string]bool{}
+	return r
+}
+
+func orElse[T comparable](v, other T) T {
+	var zero T
+	if v == zero {
+		return other
+	}
+	return v
+}
+
+// Run restores what the stores hold and follows the journal until ctx ends.
+// ready is called once everything is restored: fronts may attach from then on.
+// When ctx ends, devices must have been detached already; Run then writes what
+// was not yet written and returns.
+func (r *Router) Run(ctx context.Context, ready func()) error {
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for range replayers {
+		r.wg.Go(func() { r.replayLoop(ctx) })
+	}
+	r.wg.Go(func() { r.flushLoop(ctx) })
+	err := r.opt.Journal.Follow(ctx, 1, follower{r, ready})
+	cancel(err)
+	r.wg.Wait()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("following the journal: %w", err)
+	}
+	// The journal takes no more; rows are enough, since they hold the cursors too.
+	flushCtx, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer done()
+	return r.flushRows(flushCtx)
+}
+
+// follower is the router as the journal sees it.
+type follower struct {
+	*Router
+	ready func()
+}
+
+func (f follower) Apply(seq uint64, frame []byte) error { return f.apply(seq, frame) }
+func (f follower) Settled()                             { f.tail.batch.Flush() }
+func (f follower) CaughtUp() {
+	f.recovered()
+	f.ready()
+}
+
+func (r *Router) now() int64 { return time.Now().UnixMilli() }
+
+// session finds a session; nil where there is none.
+func (r *Router) session(a Address) *Session {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.sessions[a]
+}
+
+// changed makes every Route out of date.
+func (r *Router) changed() { r.generation.Add(1) }

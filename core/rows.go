@@ -1,0 +1,244 @@
+package core
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"pushhub/core/journal"
+	"pushhub/core/session"
+)
+
+// rowsEvery is how many flushes of cursors come before one of rows.
+const rowsEvery = 20
+
+// load restores accounts, sessions and retained messages from their rows. What
+// the rows do not hold yet, the journal tells.
+func (r *Router) load(ctx context.Context) error {
+	if err := r.opt.Rows.Load(ctx, BucketAccounts, r.accounts.load); err != nil {
+		return fmt.Errorf("loading the accounts: %w", err)
+	}
+	if err := r.opt.Rows.Load(ctx, BucketSessions, r.loadSession); err != nil {
+		return fmt.Errorf("loading the sessions: %w", err)
+	}
+	if err := r.opt.Rows.Load(ctx, BucketRetained, r.loadRetained); err != nil {
+		return fmt.Errorf("loading the retained messages: %w", err)
+	}
+	return nil
+}
+
+// sessionKey is the key of a session's row: account and resource may hold any character but U+0000.
+func sessionKey(a Address) string { return a.Account + "\x00" + a.Resource }
+
+func (r *Router) loadSession(row Row) error {
+	account, resource, ok := strings.Cut(row.Key, "\x00")
+	if !ok {
+		return fmt.Errorf("the session row %q has no address", row.Key)
+	}
+	s := newSession(r, Address{account, resource}, true)
+	err := s.state.DecodeRow(row.Value, func(filter string, o session.Options) *journal.Postings {
+		if o.QoS == 0 {
+			return &nothing
+		}
+		return r.refer(filter)
+	})
+	if err != nil {
+		return fmt.Errorf("session %s: %w", s.addr, err)
+	}
+	r.sessions[s.addr] = s
+	return nil
+}
+
+// loadRetained reads a row: position, publisher, message.
+func (r *Router) loadRetained(row Row) error {
+	d := journal.Decoder{Rest: row.Value}
+	pos := journal.Position(d.Uvarint())
+	from := Address{d.String(), d.String()}
+	name, _, _, err := messageTopic(d.Rest)
+	if err != nil {
+		return fmt.Errorf("a retained row: %w", err)
+	}
+	m, err := decodeMessage(d.Rest, string(name), from)
+	if err != nil {
+		return fmt.Errorf("a retained row: %w", err)
+	}
+	r.retained.values.Set(m.Topic, &retainedValue{m.clone(), pos})
+	return nil
+}
+
+// rowChanged has a session's row written soon; rowRemoved has it deleted.
+func (r *Router) rowChanged(s *Session) {
+	d := &r.dirty
+	d.Lock()
+	defer d.Unlock()
+	d.rows[s] = true
+	delete(d.removed, s.addr)
+}
+
+func (r *Router) rowRemoved(a Address) {
+	d := &r.dirty
+	d.Lock()
+	defer d.Unlock()
+	d.removed[a] = true
+}
+
+// flushLoop writes cursors often and rows now and then, ends sessions whose time
+// is over, and forgets postings that nobody needs.
+func (r *Router) flushLoop(ctx context.Context) {
+	t := time.NewTicker(r.opt.Flush)
+	defer t.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		r.flushCursors()
+		if n%rowsEvery != 0 {
+			continue
+		}
+		if err := r.flushRows(ctx); err != nil && ctx.Err() == nil {
+			r.log.Error("writing rows; they are tried again", "err", err)
+		}
+		r.expireSessions()
+		r.trim()
+	}
+}
+
+// flushCursors journals what devices have acknowledged since the last time. A
+// crash before costs duplicates at QoS 1, which are legal, and nothing else.
+func (r *Router) flushCursors() {
+	d := &r.dirty
+	d.Lock()
+	sessions := d.cursors
+	d.cursors = nil
+	d.Unlock()
+	var b Batch
+	for _, s := range sessions {
+		s.mu.Lock()
+		s.dirty = false
+		rec := journal.Record{Kind: journal.KindCursor, Epoch: s.state.Epoch, Body: s.state.AppendCursor(nil)}
+		err := r.append(&rec, s.addr, nil, func(journal.Position, error) {})
+		if err != nil {
+			s.markDirty()
+		}
+		s.pump(&b)
+		s.mu.Unlock()
+	}
+	b.Flush()
+}
+
+// flushRows writes the rows of what changed.
+func (r *Router) flushRows(ctx context.Context) error {
+	d := &r.dirty
+	d.Lock()
+	sessions, removed, topics := d.rows, d.removed, d.retained
+	d.rows, d.removed, d.retained = map[*Session]bool{}, map[Address]bool{}, map[string]bool{}
+	d.Unlock()
+	rows := make([]Row, 0, len(sessions)+len(removed))
+	for a := range removed {
+		rows = append(rows, Row{Key: sessionKey(a)})
+	}
+	applied := journal.Position(r.applied.Load())
+	for s := range sessions {
+		s.mu.Lock()
+		rows = append(rows, Row{sessionKey(s.addr), s.state.AppendRow(nil, applied)})
+		s.mu.Unlock()
+	}
+	err := r.put(ctx, BucketSessions, rows)
+	if err == nil {
+		err = r.put(ctx, BucketRetained, r.retainedRows(topics))
+	}
+	if err == nil {
+		return nil
+	}
+	d.Lock()
+	defer d.Unlock()
+	for s := range sessions {
+		d.rows[s] = true
+	}
+	for a := range removed {
+		d.removed[a] = true
+	}
+	for t := range topics {
+		d.retained[t] = true
+	}
+	return err
+}
+
+func (r *Router) put(ctx context.Context, bucket string, rows []Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	return r.opt.Rows.Put(ctx, bucket, rows)
+}
+
+// retainedRows encodes the rows of some topics; a topic that retains nothing loses its row.
+func (r *Router) retainedRows(topics map[string]bool) []Row {
+	rows := make([]Row, 0, len(topics))
+	r.retained.mu.RLock()
+	defer r.retained.mu.RUnlock()
+	for name := range topics {
+		key := sha256.Sum256([]byte(name)) // a topic may be longer than a key
+		row := Row{Key: string(key[:])}
+		if v, ok := r.retained.values.Get(name); ok && v.pos != 0 {
+			row.Value = binary.AppendUvarint(nil, uint64(v.pos))
+			row.Value = journal.AppendBytes(row.Value, v.m.From.Account)
+			row.Value = journal.AppendBytes(row.Value, v.m.From.Resource)
+			row.Value = appendMessage(row.Value, v.m)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// expireSessions ends the durable sessions whose device stayed away too long.
+func (r *Router) expireSessions() {
+	now := r.now()
+	for _, s := range r.durableSessions() {
+		s.mu.Lock()
+		over := s.addr.Resource != "" && s.state.Detached != 0 && s.state.Detached+s.state.Expiry <= now
+		s.mu.Unlock()
+		if over {
+			r.end(s.addr)
+		}
+	}
+}
+
+func (r *Router) durableSessions() []*Session {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	list := make([]*Session, 0, len(r.sessions))
+	for _, s := range r.sessions {
+		if s.durable {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// trim forgets the postings that no session needs any more.
+func (r *Router) trim() {
+	last := journal.Position(r.applied.Load())
+	needs := map[*journal.Postings]journal.Position{}
+	for _, s := range r.durableSessions() {
+		s.mu.Lock()
+		r.posted.RLock()
+		need := s.state.Needs(last)
+		for _, f := range s.state.Filters {
+			if old, ok := needs[f.Postings()]; !ok || need < old {
+				needs[f.Postings()] = need
+			}
+		}
+		r.posted.RUnlock()
+		s.mu.Unlock()
+	}
+	r.posted.Lock()
+	defer r.posted.Unlock()
+	for p, need := range needs {
+		p.Trim(need)
+	}
+}

@@ -1,0 +1,190 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options of a Server.
+type Options struct {
+	// New makes the engine of an accepted connection.
+	New func(c *Conn) Handler
+	// TLS is used by listeners given to ServeTLS, and by STARTTLS; it may be nil.
+	TLS *tls.Config
+	// MaxConns bounds the connections; more are closed at once, and counted.
+	MaxConns int
+	// QueueBytes bounds the out-queue of a connection.
+	QueueBytes int
+	Log        *slog.Logger
+}
+
+// A Server accepts connections and runs them. Shutdown ends it.
+type Server struct {
+	opt     Options
+	wg      sync.WaitGroup // all connections, their writers, and the sweeper
+	refused atomic.Uint64
+	stop    chan struct{} // closed by Shutdown
+
+	mu        sync.Mutex // guards what follows
+	conns     map[*Conn]struct{}
+	listeners []net.Listener
+	stopped   bool
+}
+
+// NewServer makes a server without listeners. Its sweeper runs until Shutdown.
+func NewServer(opt Options) *Server {
+	s := &Server{opt: opt, conns: map[*Conn]struct{}{}, stop: make(chan struct{})}
+	s.wg.Go(s.sweep)
+	return s
+}
+
+// Serve accepts plain connections until Shutdown, whose return value is nil.
+func (s *Server) Serve(ln net.Listener) error { return s.accept(ln, false) }
+
+// ServeTLS accepts connections that begin with a TLS handshake.
+func (s *Server) ServeTLS(ln net.Listener) error { return s.accept(ln, true) }
+
+// Conns is how many connections there are; Refused, how many were over the limit so far.
+func (s *Server) Conns() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Refused counts the connections that were closed for being over MaxConns.
+func (s *Server) Refused() uint64 { return s.refused.Load() }
+
+func (s *Server) accept(ln net.Listener, secure bool) error {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return ln.Close()
+	}
+	s.listeners = append(s.listeners, ln)
+	s.mu.Unlock()
+	pause := time.Duration(0)
+	for {
+		nc, err := ln.Accept()
+		if err == nil {
+			pause = 0
+			s.start(nc, secure)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		// Out of descriptors, or a peer that has gone: neither may end the listener.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.opt.Log.Warn("accepting a connection", "listener", ln.Addr().String(), "err", err, "retry_in", pause)
+		select {
+		case <-time.After(pause):
+		case <-s.stop:
+			return nil
+		}
+	}
+}
+
+func (s *Server) start(nc net.Conn, secure bool) {
+	if secure {
+		nc = tls.Server(nc, s.opt.TLS)
+	}
+	c := newConn(s, nc)
+	c.handler = s.opt.New(c)
+	if !s.add(c) {
+		go nc.Close() // a TLS close writes, which may block
+		return
+	}
+	s.wg.Go(func() {
+		defer s.remove(c)
+		c.serve()
+	})
+}
+
+func (s *Server) add(c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	if s.opt.MaxConns > 0 && len(s.conns) >= s.opt.MaxConns {
+		s.refused.Add(1)
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+func (s *Server) all() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// sweep is the one clock of all connections.
+func (s *Server) sweep() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case now := <-t.C:
+			for _, c := range s.all() {
+				if err := c.handler.Tick(now); err != nil {
+					c.Close(err)
+				}
+			}
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// Shutdown closes the listeners, lets bye end each connection (it should call
+// what leads to Conn.Close), and waits for all of them; when ctx ends first, it cuts them off.
+func (s *Server) Shutdown(ctx context.Context, bye func(Handler)) error {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return nil
+	}
+	s.stopped = true
+	for _, ln := range s.listeners {
+		ln.Close()
+	}
+	s.mu.Unlock()
+	close(s.stop)
+	for _, c := range s.all() {
+		bye(c.handler)
+	}
+	done := make(chan struct{}) // closed when all goroutines have ended
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, c := range s.all() {
+		c.kill()
+	}
+	<-done
+	return fmt.Errorf("connections were cut off: %w", ctx.Err())
+}

@@ -99,6 +99,7 @@ func NewRouter(opt Options) *Router {
 		watchers: map[string]map[*Attachment]bool{},
 		replays:  make(chan struct{}, replayers),
 	}
+	r.tail.touched = map[*Session]struct{}{}
 	r.retained.values = topic.NewStore[*retainedValue]()
 	r.dirty.rows, r.dirty.removed, r.dirty.retained = map[*Session]bool{}, map[Address]bool{}, map[string]bool{}
 	return r

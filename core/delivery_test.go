@@ -1,0 +1,314 @@
+package core_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"pushhub/bus"
+	"pushhub/core"
+)
+
+func TestMessageReachesMatchingCleanSessions(t *testing.T) {
+	for qos := core.QoS(0); qos <= 2; qos++ {
+		t.Run(fmt.Sprint("qos", qos), func(t *testing.T) {
+			h := newHub(t, bus.NewMemory())
+			a, b, p := h.attach(clean("u", "a")), h.attach(clean("u", "b")), h.attach(clean("u", "p"))
+			a.subscribe(core.Subscription{Filter: "plant/+/temp", QoS: 2})
+			b.subscribe(core.Subscription{Filter: "other", QoS: 2})
+			p.publish("plant/7/temp", "21", qos, false)
+			p.publish("other", "x", qos, false)
+			if got := a.expect(t, "21"); got[0].QoS != qos || got[0].From != "u/p" {
+				t.Errorf("delivered %+v", got[0])
+			}
+			b.expect(t, "x")
+		})
+	}
+}
+
+func TestOverlappingSubscriptionsDeliverOnce(t *testing.T) {
+	for name, req := range map[string]core.Attach{"clean": clean("u", "a"), "durable": durable("u", "a")} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, bus.NewMemory())
+			a, p := h.attach(req), h.attach(clean("u", "p"))
+			a.subscribe(core.Subscription{Filter: "a/#", QoS: 1, ID: 1}, core.Subscription{Filter: "a/+", QoS: 2, ID: 2})
+			p.publish("a/b", "one", 2, false)
+			p.publish("a/b", "two", 2, false)
+			got := a.expect(t, "one", "two")
+			if len(got) != 2 || got[0].QoS != 2 || len(got[0].SubIDs) != 2 {
+				t.Errorf("delivered %+v", got)
+			}
+		})
+	}
+}
+
+func TestDurableSessionGetsWhatItMissed(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	if a.present {
+		t.Error("a new session is present")
+	}
+	a.subscribe(core.Subscription{Filter: "t", QoS: 2})
+	p.publish("t", "1", 1, false)
+	got := a.expect(t, "1")
+	a.leave(true)
+	p.publish("t", "2", 2, false)
+	p.publish("t", "3", 1, false)
+	p.publish("t", "not kept", 0, false)
+
+	a = h.attach(durable("u", "a"))
+	if !a.present {
+		t.Error("the session is gone")
+	}
+	again := a.expect(t, "1", "2", "3")
+	if !again[0].Dup || again[0].Packet != got[0].Packet {
+		t.Errorf("unacknowledged: first %+v, again %+v", got[0], again[0])
+	}
+	if again[1].Dup || again[1].QoS != 2 {
+		t.Errorf("second is %+v", again[1])
+	}
+}
+
+func TestRestartKeepsWhatWasAcknowledgedToPublishers(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(core.Subscription{Filter: "t/#", QoS: 1})
+	a.leave(true)
+	for i := range 300 {
+		p.publish("t/x", fmt.Sprint(i), 1+core.QoS(i%2), i == 299)
+	}
+	p.leave(true)
+	h.stop()
+
+	h = newHub(t, store)
+	a = h.attach(durable("u", "a"))
+	if !a.present {
+		t.Fatal("the session did not survive")
+	}
+	a.mu.Lock()
+	a.ack = true
+	first := append([]delivery(nil), a.got...)
+	a.mu.Unlock()
+	for _, d := range first {
+		a.acks.Add(1)
+		a.acknowledge(d.Delivery)
+	}
+	want := make([]string, 300)
+	for i := range want {
+		want[i] = fmt.Sprint(i)
+	}
+	a.expect(t, want...)
+	a.acks.Wait()
+
+	late := h.attach(clean("u", "late"))
+	late.subscribe(core.Subscription{Filter: "t/+", QoS: 0})
+	if got := late.expect(t, "299"); !got[0].Retain {
+		t.Error("a retained message came without the retain flag")
+	}
+}
+
+func TestAcknowledgedDeliveriesAreNotRepeatedAfterRestart(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.ack = true
+	a.subscribe(core.Subscription{Filter: "t", QoS: 2})
+	for i := range 50 {
+		p.publish("t", fmt.Sprint(i), 2, false)
+	}
+	a.until(t, "50 messages released", func() bool {
+		n := 0
+		for _, d := range a.got {
+			if d.Release {
+				n++
+			}
+		}
+		return n == 50
+	})
+	a.acks.Wait()
+	a.leave(true)
+	h.stop()
+
+	h = newHub(t, store)
+	a = h.attach(durable("u", "a"))
+	p = h.attach(clean("u", "p"))
+	p.publish("t", "fresh", 1, false)
+	a.expect(t, "fresh")
+}
+
+func TestInboundQoS2IsPublishedOnce(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	sub, p := h.attach(durable("u", "sub")), h.attach(durable("u", "p"))
+	sub.subscribe(core.Subscription{Filter: "t", QoS: 1})
+	p.publishAs("t", "once", 2, false, 7)
+	p.publishAs("t", "once", 2, false, 7)
+	p.leave(false)
+	h.stop()
+
+	h = newHub(t, store) // PUBREC was lost: the client sends again
+	p = h.attach(durable("u", "p"))
+	p.publishAs("t", "once", 2, false, 7)
+	p.release(7)
+	p.publishAs("t", "another", 2, false, 7)
+	sub = h.attach(durable("u", "sub"))
+	if got := sub.expect(t, "once", "another"); len(got) != 2 {
+		t.Errorf("got %d deliveries", len(got))
+	}
+}
+
+func TestReleaseOfUnknownPacketIsNotFound(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	p := h.attach(clean("u", "p"))
+	var b core.Batch
+	if _, err := p.Release(&b, 9, 1); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("Release: %v", err)
+	}
+	if err := p.Ack(&b, 9); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("Ack: %v", err)
+	}
+	if err := p.Received(&b, 9); !errors.Is(err, core.ErrNotFound) {
+		t.Errorf("Received: %v", err)
+	}
+}
+
+func TestFullDeviceGoesOnWhereItStopped(t *testing.T) {
+	for name, req := range map[string]core.Attach{"clean": clean("u", "a"), "durable": durable("u", "a")} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, bus.NewMemory())
+			a, p := h.attach(req), h.attach(clean("u", "p"))
+			a.subscribe(core.Subscription{Filter: "t", QoS: 1})
+			a.mu.Lock()
+			a.full = true
+			a.mu.Unlock()
+			for i := range 10 {
+				p.publish("t", fmt.Sprint(i), 1, false)
+			}
+			a.mu.Lock()
+			a.full = false
+			a.mu.Unlock()
+			var b core.Batch
+			a.Drained(&b)
+			a.expect(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+		})
+	}
+}
+
+func TestWindowBoundsUnacknowledgedDeliveries(t *testing.T) {
+	for name, req := range map[string]core.Attach{"clean": clean("u", "a"), "durable": durable("u", "a")} {
+		t.Run(name, func(t *testing.T) {
+			req.Window = 2
+			h := newHub(t, bus.NewMemory())
+			a, p := h.attach(req), h.attach(clean("u", "p"))
+			a.subscribe(core.Subscription{Filter: "t", QoS: 1})
+			for i := range 4 {
+				p.publish("t", fmt.Sprint(i), 1, false)
+			}
+			got := a.expect(t, "0", "1")
+			if len(got) != 2 {
+				t.Fatalf("%d deliveries are out, the window is 2", len(got))
+			}
+			var b core.Batch
+			if err := a.Ack(&b, got[0].Packet); err != nil {
+				t.Fatal(err)
+			}
+			a.expect(t, "0", "1", "2")
+		})
+	}
+}
+
+func TestNewConnectionTakesTheSessionOver(t *testing.T) {
+	for name, req := range map[string]core.Attach{"clean": clean("u", "a"), "durable": durable("u", "a")} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, bus.NewMemory())
+			old := h.attach(req)
+			fresh := h.attach(req)
+			old.until(t, "the end", func() bool { return old.closed != nil })
+			if !errors.Is(old.closed, core.ErrTakenOver) {
+				t.Errorf("closed with %v", old.closed)
+			}
+			if fresh.present != !req.Clean {
+				t.Errorf("present %t", fresh.present)
+			}
+			old.leave(false) // too late to matter
+			fresh.subscribe(core.Subscription{Filter: "t", QoS: 1})
+			h.attach(clean("u", "p")).publish("t", "x", 1, false)
+			fresh.expect(t, "x")
+		})
+	}
+}
+
+func TestCleanStartForgetsTheSession(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	a := h.attach(durable("u", "a"))
+	a.subscribe(core.Subscription{Filter: "t", QoS: 1})
+	a.leave(true)
+	req := durable("u", "a")
+	req.Clean = true
+	if a = h.attach(req); a.present {
+		t.Error("a clean start found a session")
+	}
+	a.leave(true)
+	h.attach(clean("u", "a")).leave(true)
+	h.stop()
+	h = newHub(t, store)
+	if a = h.attach(durable("u", "a")); a.present {
+		t.Error("a session of a clean connection came back")
+	}
+}
+
+func TestWillIsPublishedUnlessTheDeviceSaysGoodbye(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	w := h.attach(clean("u", "w"))
+	w.subscribe(core.Subscription{Filter: "will", QoS: 1})
+	for _, graceful := range []bool{true, false} {
+		req := clean("u", "dying")
+		req.Will = &core.Message{Topic: "will", Payload: fmt.Append(nil, graceful), QoS: 1}
+		h.attach(req).leave(graceful)
+	}
+	w.expect(t, "false")
+}
+
+func TestRetainedMessage(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	p := h.attach(clean("u", "p"))
+	p.publish("r/1", "old", 0, true)
+	p.publish("r/1", "new", 1, true)
+	p.publish("r/2", "gone", 1, true)
+	p.publish("r/2", "", 1, true)
+	a := h.attach(clean("u", "a"))
+	a.subscribe(core.Subscription{Filter: "r/#", QoS: 1})
+	if got := a.expect(t, "new"); !got[0].Retain || len(got) != 1 {
+		t.Errorf("got %s", a.list())
+	}
+	p.publish("r/1", "live", 1, true)
+	if got := a.expect(t, "new", "live"); got[1].Retain {
+		t.Error("a live message has the retain flag [MQTT-3.3.1-9]")
+	}
+	b := h.attach(clean("u", "b"))
+	b.subscribe(core.Subscription{Filter: "r/#", QoS: 1, RetainHandling: 2})
+	p.publish("r/3", "x", 1, false)
+	b.expect(t, "x")
+}
+
+func TestUnsubscribeStopsDeliveries(t *testing.T) {
+	for name, req := range map[string]core.Attach{"clean": clean("u", "a"), "durable": durable("u", "a")} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, bus.NewMemory())
+			a, p := h.attach(req), h.attach(clean("u", "p"))
+			a.subscribe(core.Subscription{Filter: "a", QoS: 1}, core.Subscription{Filter: "b", QoS: 1})
+			done := make(chan []error, 1)
+			var batch core.Batch
+			a.Unsubscribe(&batch, []string{"a", "never"}, func(_ *core.Batch, errs []error) { done <- errs })
+			if errs := <-done; errs[0] != nil || !errors.Is(errs[1], core.ErrNotFound) {
+				t.Fatalf("results %v", errs)
+			}
+			p.publish("a", "no", 1, false)
+			p.publish("b", "yes", 1, false)
+			a.expect(t, "yes")
+		})
+	}
+}

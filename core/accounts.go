@@ -26,6 +26,7 @@ type accounts struct {
 	change sync.Mutex // held while a change is stored, so that changes do not cross
 	slots  chan struct{}
 	known  *auth.Remembered
+	fake   []byte // keys the verifiers of accounts that do not exist
 
 	mu sync.RWMutex // guards m; the accounts in it are replaced, never changed
 	m  map[string]*auth.Account
@@ -36,7 +37,9 @@ func newAccounts() *accounts {
 	if err != nil {
 		panic(err) // the system has no randomness
 	}
-	return &accounts{m: map[string]*auth.Account{}, known: known, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	a := &accounts{m: map[string]*auth.Account{}, known: known, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), fake: make([]byte, 32)}
+	_, _ = rand.Read(a.fake) // it never fails: crypto/rand
+	return a
 }
 
 func (a *accounts) load(row Row) error {
@@ -52,6 +55,18 @@ func (a *accounts) get(name string) *auth.Account {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.m[name]
+}
+
+// verifier is what a plain login is checked against; that of an unknown account
+// takes as long to fail as any other.
+func (a *accounts) verifier(name string) (v auth.Verifier, ok bool) {
+	if acct := a.get(name); acct != nil {
+		v, ok = acct.PlainVerifier()
+	}
+	if !ok {
+		v = auth.FakeVerifier(auth.SHA1, name, a.fake)
+	}
+	return v, ok
 }
 
 func (a *accounts) exists(name string) bool { return a.get(name) != nil }
@@ -97,12 +112,8 @@ func (r *Router) Login(ctx context.Context, name, password string, done func(acc
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotAuthorized, err)
 		}
-		acct := r.accounts.get(account)
-		if acct == nil {
-			return ErrNotAuthorized
-		}
-		v, ok := acct.PlainVerifier()
-		if !ok || !r.accounts.known.Check(account, v, password) {
+		v, ok := r.accounts.verifier(account)
+		if !r.accounts.known.Check(account, v, password) || !ok {
 			return ErrNotAuthorized
 		}
 		done(account, nil)
@@ -197,7 +208,7 @@ func (r *Router) openInboxes() {
 		s.mu.Unlock()
 	}
 	for _, name := range r.AccountNames() {
-		if r.session(Address{Account: name}) != nil {
+		if s := r.session(Address{Account: name}); s != nil && s.has(InboxFilter(name)) {
 			continue
 		}
 		err := r.openInbox(name, func(error) {})

@@ -224,11 +224,7 @@ func (r *Router) applyEnd(pos journal.Position, rec *journal.Record) {
 	if s == nil || !s.durable || pos <= s.state.Applied {
 		return
 	}
-	reason := ErrEnded
-	if len(rec.Body) > 0 {
-		reason = ErrTakenOver // by a connection that keeps nothing
-	}
-	s.close(&r.tail.batch, reason)
+	s.close(&r.tail.batch, ErrEnded)
 	r.dropSession(s)
 	r.mu.Lock()
 	if r.sessions[addr] == s {

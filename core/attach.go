@@ -91,15 +91,21 @@ func (r *Router) bindClean(b *Batch, att *Attachment) {
 	}
 }
 
-// claim takes a durable session through the journal: it is ours once the record is applied.
+// claim takes a durable session through the journal: it is ours once the record
+// is applied. An earlier device ends first, so that all it sent is in the journal
+// before the claim.
 func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, *Attachment, bool, error)) {
 	rec := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, req.Clean, req.Expiry.Milliseconds())}
 	if req.Expiry <= 0 {
-		rec = journal.Record{Kind: journal.KindEnd, Body: []byte{1}}
+		rec = journal.Record{Kind: journal.KindEnd}
+	}
+	if old := r.session(att.addr); old != nil {
+		old.close(b, ErrTakenOver)
 	}
 	err := r.append(&rec, att.addr, nil, func(_ journal.Position, err error) {
 		tb := &r.tail.batch
 		if err != nil {
+			r.withdraw(tb, att)
 			done(tb, nil, false, err)
 			return
 		}
@@ -118,6 +124,7 @@ func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, 
 		att.session.activate(tb, att, req.Window)
 	})
 	if err != nil {
+		r.withdraw(b, att)
 		done(b, nil, false, err)
 	}
 }
@@ -233,7 +240,7 @@ func (s *Session) goOffline() {
 // close ends every device on the session, for example because another took it over.
 func (s *Session) close(b *Batch, reason error) {
 	for _, att := range s.attached() {
-		if att.leave(b, false) {
+		if att.leave(b, false, reason == ErrTakenOver) {
 			att.dev.Close(b, reason)
 		}
 	}
@@ -241,10 +248,11 @@ func (s *Session) close(b *Batch, reason error) {
 
 // Detach ends the attachment; unless graceful, the will is published. What a
 // durable session did not acknowledge is delivered to the next device.
-func (a *Attachment) Detach(b *Batch, graceful bool) { a.leave(b, graceful) }
+func (a *Attachment) Detach(b *Batch, graceful bool) { a.leave(b, graceful, false) }
 
-// leave reports false when the attachment had ended before.
-func (a *Attachment) leave(b *Batch, graceful bool) bool {
+// leave reports false when the attachment had ended before. A device that is
+// replaced by another under its address stays present.
+func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 	s, r := a.session, a.r
 	s.mu.Lock()
 	if a.over {
@@ -255,7 +263,7 @@ func (a *Attachment) leave(b *Batch, graceful bool) bool {
 	will := a.will
 	a.will = nil
 	last := s.remove(a)
-	ends := last && s.durable && s.state.Expiry <= 0
+	ends := last && s.durable && s.state.Expiry <= 0 && s.addr.Resource != ""
 	s.mu.Unlock()
 	if last && !s.durable {
 		r.mu.Lock()
@@ -268,7 +276,9 @@ func (a *Attachment) leave(b *Batch, graceful bool) bool {
 		r.end(s.addr)
 	}
 	r.unwatch(a)
-	r.withdraw(b, a)
+	if !replaced {
+		r.withdraw(b, a)
+	}
 	if will != nil && !graceful {
 		r.publishWill(b, will, a.delay)
 	}

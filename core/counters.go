@@ -8,6 +8,7 @@ type Counters struct {
 	Delivered     atomic.Uint64 // deliveries queued to devices from the log or at QoS 1 and 2
 	DroppedSlow   atomic.Uint64 // QoS 0 deliveries to devices whose out-queue was full
 	DroppedQueue  atomic.Uint64 // deliveries to clean sessions whose queue was full
+	DroppedBusy   atomic.Uint64 // retained QoS 0 messages that the journal had no room for
 	DroppedDevice atomic.Uint64 // deliveries that the device can never take
 	Expired       atomic.Uint64 // deliveries whose message expired first
 	Gone          atomic.Uint64 // deliveries whose record retention had removed

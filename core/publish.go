@@ -132,74 +132,72 @@ func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, tok
 		return false, err
 	}
 	m.Topic, m.From = rt.Topic, a.addr
-	if m.QoS == 2 {
-		if dup, pending, err := a.receive(packet, token); dup || err != nil {
-			return pending, err
-		}
-	}
 	if m.Time == 0 && (m.QoS > 0 || m.Retain || rt.inbox != "") {
 		m.Time = a.r.now()
 	}
+	if strings.HasPrefix(rt.Topic, "$") {
+		m.Retain = false // the hub's own topics keep nothing that a client sends
+	}
 	a.r.Counters.Published.Add(1)
+	if m.QoS == 2 {
+		return a.publishOnce(m, packet, token)
+	}
 	if m.Resource != "" && a.r.direct(b, rt, m) {
 		return false, nil
 	}
-	if m.Retain && strings.HasPrefix(rt.Topic, "$") {
-		m.Retain = false // the hub's own topics keep nothing that a client sends
-	}
-	if m.QoS < 2 {
-		a.r.deliverOnline(b, rt, m)
-	}
-	if m.QoS == 2 || m.Retain || (m.QoS == 1 && len(rt.filters) > 0) {
-		return a.store(m, packet, token)
+	a.r.deliverOnline(b, rt, m)
+	switch {
+	case m.QoS == 1 && (m.Retain || len(rt.filters) > 0):
+		err = a.r.append(&journal.Record{Kind: journal.KindPub, Epoch: a.epoch}, a.addr, m, a.stored(token))
+		return err == nil, err
+	case m.Retain:
+		if a.r.append(&journal.Record{Kind: journal.KindPub, Epoch: a.epoch}, a.addr, m, func(journal.Position, error) {}) != nil {
+			a.r.Counters.DroppedBusy.Add(1)
+		}
 	}
 	return false, nil
 }
 
-// receive notes the packet id of an inbound QoS 2 message. A duplicate is not
-// published again [MQTT-4.3.3-10]; when the first one is yet to be stored, its
-// acknowledgement waits for that.
-func (a *Attachment) receive(packet uint16, token uint64) (dup, pending bool, err error) {
-	s := a.session
-	s.mu.Lock()
-	_, storing := a.storing[packet]
-	_, stored := s.state.Inbound[packet]
-	if !storing && !stored {
-		if a.storing == nil {
-			a.storing = map[uint16]struct{}{}
-		}
-		a.storing[packet] = struct{}{}
-	}
-	s.mu.Unlock()
-	if !storing {
-		return stored, false, nil
-	}
-	return true, true, a.r.opt.Journal.Append(nil, func(_ journal.Position, err error) {
-		a.dev.Stored(&a.r.tail.batch, token, err)
-	})
+// stored tells the device what became of what it gave this token for.
+func (a *Attachment) stored(token uint64) func(journal.Position, error) {
+	return func(_ journal.Position, err error) { a.dev.Stored(&a.r.tail.batch, token, err) }
 }
 
-// store appends the message to the journal.
-func (a *Attachment) store(m *Message, packet uint16, token uint64) (pending bool, err error) {
+// publishOnce stores a QoS 2 message with its packet id, in one record. A
+// duplicate is not published again [MQTT-4.3.3-10]; when the first one is yet to
+// be stored, its acknowledgement waits for that. The session is locked until the
+// record is queued: whoever takes the session over has its claim behind it.
+func (a *Attachment) publishOnce(m *Message, packet uint16, token uint64) (pending bool, err error) {
 	s, r := a.session, a.r
-	qos2 := m.QoS == 2
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.over {
+		return false, ErrTakenOver
+	}
+	if _, dup := s.state.Inbound[packet]; dup {
+		return false, nil
+	}
+	if _, storing := a.storing[packet]; storing {
+		err := r.opt.Journal.Append(nil, a.stored(token))
+		return err == nil, err
+	}
 	err = r.append(&journal.Record{Kind: journal.KindPub, PacketID: packet, Epoch: a.epoch}, a.addr, m, func(_ journal.Position, err error) {
-		if qos2 {
-			s.mu.Lock()
-			delete(a.storing, packet)
-			if err == nil && !s.durable {
-				s.state.Receive(packet)
-			}
-			s.mu.Unlock()
-		}
-		a.dev.Stored(&r.tail.batch, token, err)
-	})
-	if err != nil && qos2 {
 		s.mu.Lock()
 		delete(a.storing, packet)
+		if err == nil && !s.durable {
+			s.state.Receive(packet)
+		}
 		s.mu.Unlock()
+		a.dev.Stored(&r.tail.batch, token, err)
+	})
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	if a.storing == nil {
+		a.storing = map[uint16]struct{}{}
+	}
+	a.storing[packet] = struct{}{}
+	return true, nil
 }
 
 // append encodes a record, with m as its body where there is one, and queues it.
@@ -235,21 +233,23 @@ func (r *Router) deliverOnline(b *Batch, rt *Route, m *Message) {
 // there and takes messages so; otherwise it goes to the account.
 func (r *Router) direct(b *Batch, rt *Route, m *Message) bool {
 	s := r.session(Address{rt.inbox, m.Resource})
-	if s == nil {
+	if s == nil || !s.takesInbox() {
 		return false
 	}
-	for _, att := range s.attached() {
-		if !att.inbox {
-			continue
-		}
-		if m.QoS == 0 {
-			s.deliverQoS0(b, m, false, nil)
-		} else {
-			s.deliverHeld(b, m, 1, false, nil)
-		}
-		return true
+	if m.QoS == 0 {
+		s.deliverQoS0(b, m, false, nil)
+	} else {
+		s.deliverHeld(b, m, 1, false, nil)
 	}
-	return false
+	return true
+}
+
+// takesInbox reports whether a device is there that takes messages to its full address.
+func (s *Session) takesInbox() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	atts := s.attached()
+	return s.active && len(atts) > 0 && atts[0].inbox
 }
 
 // Release takes the PUBREL of an inbound QoS 2 message. pending as for Publish;
@@ -270,9 +270,7 @@ func (a *Attachment) Release(b *Batch, packet uint16, token uint64) (pending boo
 	}
 	// PUBCOMP must not go before the id is free for good, or a new message under
 	// the same id would be taken for a duplicate after a crash.
-	err = a.r.append(&journal.Record{Kind: journal.KindRelease, PacketID: packet, Epoch: a.epoch}, a.addr, nil, func(_ journal.Position, err error) {
-		a.dev.Stored(&a.r.tail.batch, token, err)
-	})
+	err = a.r.append(&journal.Record{Kind: journal.KindRelease, PacketID: packet, Epoch: a.epoch}, a.addr, nil, a.stored(token))
 	return err == nil, err
 }
 

@@ -226,7 +226,7 @@ func (c *client) publishAs(topic, payload string, qos core.QoS, retain bool, pac
 		c.hub.t.Fatalf("routing %q: %v", topic, err)
 	}
 	c.token++
-	token := c.token
+	token := c.token // never used for QoS 0: nothing follows
 	m := &core.Message{Payload: []byte(payload), QoS: qos, Retain: retain}
 	pending, err := c.Publish(&b, rt, m, packet, token)
 	b.Flush()

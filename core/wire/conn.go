@@ -64,6 +64,20 @@ type Conn struct {
 	last    atomic.Int64  // when input came last, Unix nanoseconds
 	tls     atomic.Pointer[tls.Conn]
 
+	// The reader's own.
+	rest    []byte             // what the handler has not used yet
+	own     *input             // of a connection that is read blocking
+	tryRead func(uintptr) bool // c.readable, made once
+	next    verdict            // what readable came to
+	readErr error
+
+	// The writer's own: whoever has set busy.
+	batch    core.Batch
+	tryWrite func(uintptr) bool // c.writable, made once
+	unsent   []byte             // what writable shall write
+	wrote    int                // what it came to
+	writeErr error
+
 	mu      sync.Mutex // guards what follows
 	nc      net.Conn
 	raw     syscall.RawConn // nil: writes block, a goroutine makes them
@@ -94,6 +108,7 @@ func newConn(s *Server, nc net.Conn) *Conn {
 	if sc, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = sc.SyscallConn()
 	}
+	c.tryRead, c.tryWrite = c.readable, c.writable
 	return c
 }
 
@@ -159,7 +174,6 @@ func (c *Conn) Flush() {
 // write empties the out-queue; the caller has set busy. rest is what an earlier
 // write left. When it may not block and the socket is full, it hands over to a goroutine.
 func (c *Conn) write(rest *buffer, block bool) {
-	var batch core.Batch
 	off := 0
 	for {
 		if rest == nil {
@@ -190,8 +204,8 @@ func (c *Conn) write(rest *buffer, block bool) {
 			rest.free()
 			rest = nil
 		}
-		c.handler.Written(&batch, total)
-		batch.Flush()
+		c.handler.Written(&c.batch, total)
+		c.batch.Flush()
 	}
 	c.busy = false
 	hangUp := c.closing && !c.hungUp
@@ -214,21 +228,25 @@ func (c *Conn) writeSome(p []byte, block bool) (n int, err error) {
 	if block {
 		return c.conn().Write(p)
 	}
-	werr := c.raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = syscall.Write(int(fd), p)
-			if err != syscall.EINTR {
-				return true
-			}
+	c.unsent = p
+	if err := c.raw.Write(c.tryWrite); err != nil {
+		return 0, err
+	}
+	return c.wrote, c.writeErr
+}
+
+func (c *Conn) writable(fd uintptr) (done bool) {
+	for {
+		n, err := syscall.Write(int(fd), c.unsent)
+		if err == syscall.EINTR {
+			continue
 		}
-	})
-	if n < 0 {
-		n = 0
+		if err == syscall.EAGAIN {
+			err = nil
+		}
+		c.unsent, c.wrote, c.writeErr = nil, max(n, 0), err
+		return true
 	}
-	if err == syscall.EAGAIN {
-		err = nil
-	}
-	return n, errors.Join(werr, err)
 }
 
 func (c *Conn) conn() net.Conn {
@@ -286,17 +304,20 @@ func (c *Conn) hangUp() {
 	c.kill()
 }
 
-// kill closes the socket, whatever is left to write.
+// kill closes the socket, whatever is left to write. The reader calls it last,
+// so that a later call finds nothing to do.
 func (c *Conn) kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
 	case <-c.gone:
+		return
 	default:
 		close(c.gone)
 	}
 	c.closing, c.hungUp = true, true
-	go c.nc.Close() // a TLS close writes to the socket, which may block
+	nc := c.nc
+	c.server.wg.Go(func() { nc.Close() }) // a TLS close writes to the socket, which may block
 }
 
 // LastInput is when input came last.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,20 @@ type input struct {
 }
 
 var inputs = sync.Pool{New: func() any { return &input{buf: make([]byte, readSize)} }}
+
+const (
+	keepRest  = 4 << 10  // a shorter rest does not hold on to
+	looseRest = 16 << 10 // memory larger than this
+)
+
+// A verdict is what the reader does next.
+type verdict uint8
+
+const (
+	readOn verdict = iota
+	waitForResume
+	negotiateTLS
+)
 
 // serve runs the connection until its end.
 func (c *Conn) serve() {
@@ -60,59 +75,142 @@ func (c *Conn) handshake(t *tls.Conn) error {
 
 // read feeds the handler until the connection ends; it returns why.
 func (c *Conn) read() error {
-	var rest []byte // what the handler has not used yet
+	v := readOn
 	for {
-		in, n, err := c.readSome()
-		if n == 0 && err != nil {
-			return closeCause(err)
+		var err error
+		switch v {
+		case readOn:
+			v, err = c.fill()
+		case waitForResume:
+			v, err = c.wait()
+		case negotiateTLS:
+			v, err = readOn, c.startTLS()
 		}
-		c.last.Store(time.Now().UnixNano())
-		data := in.buf[:n]
-		if len(rest) > 0 {
-			rest = append(rest, data...)
-			data = rest
-		}
-		rest, err = c.feed(&in.batch, data, rest)
-		in.batch.Flush()
-		in.free()
 		if err != nil {
 			return err
 		}
 	}
 }
 
-// feed gives data to the handler and returns what is left of it, as a copy in the memory of rest.
-func (c *Conn) feed(b *core.Batch, data, rest []byte) ([]byte, error) {
+// fill reads until something else is to be done.
+func (c *Conn) fill() (verdict, error) {
+	c.mu.Lock()
+	nc, raw := c.nc, c.raw
+	c.mu.Unlock()
+	if raw == nil {
+		return c.fillBlocking(nc)
+	}
+	if err := raw.Read(c.tryRead); err != nil {
+		return readOn, closeCause(err)
+	}
+	return c.next, c.readErr
+}
+
+// readable is called by the poller when the socket may have something to read. It
+// serves the handler from inside that call: leaving it and coming back would cost
+// one more system call, which only tells that nothing is there yet.
+func (c *Conn) readable(fd uintptr) (done bool) {
 	for {
-		if c.isClosing() {
-			return nil, nil // only the peer's close is of interest now
+		in := inputs.Get().(*input)
+		buf, held := c.place(in)
+		n, err := readFD(int(fd), buf[held:])
+		if err == syscall.EAGAIN {
+			in.free()
+			return false
 		}
-		n, err := c.handler.Input(b, data)
-		data = data[n:]
-		switch {
-		case err == nil:
-			return keep(rest, data), nil
-		case errors.Is(err, ErrPause):
-			rest = keep(rest, data)
-			data = rest
-			b.Flush()
-			select {
-			case <-c.resume:
-			case <-c.gone:
-				return nil, ErrClosed
+		if n <= 0 {
+			in.free()
+			if err == nil {
+				err = io.EOF
 			}
-		case errors.Is(err, ErrStartTLS):
-			if len(data) > 0 {
-				return nil, ErrInjected
-			}
-			b.Flush()
-			return nil, c.startTLS()
-		default:
-			b.Flush()
-			c.Close(err)
-			return nil, nil
+			c.next, c.readErr = readOn, closeCause(err)
+			return true
+		}
+		c.last.Store(time.Now().UnixNano())
+		c.next = c.give(&in.batch, buf[:held+n])
+		in.free()
+		if c.next != readOn {
+			c.readErr = nil
+			return true
+		}
+		if held+n < len(buf) {
+			return false // that was all; more makes the socket readable again
 		}
 	}
+}
+
+// readFD returns n <= 0 and no error at the end of the stream.
+func readFD(fd int, p []byte) (n int, err error) {
+	for {
+		n, err = syscall.Read(fd, p)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+// place returns a buffer that begins with what the handler has not used yet. A
+// large rest, of a packet that takes many reads, grows where it is.
+func (c *Conn) place(in *input) (buf []byte, held int) {
+	held = len(c.rest)
+	if held <= readSize/2 {
+		copy(in.buf, c.rest)
+		return in.buf, held
+	}
+	c.rest = slices.Grow(c.rest, max(readSize, held))
+	return c.rest[:cap(c.rest)], held
+}
+
+// fillBlocking reads once from a connection that has no descriptor to poll.
+func (c *Conn) fillBlocking(nc net.Conn) (verdict, error) {
+	if c.own == nil {
+		c.own = &input{buf: make([]byte, tlsReadSize)}
+	}
+	n, err := nc.Read(c.own.buf)
+	if n == 0 && err != nil {
+		return readOn, closeCause(err)
+	}
+	c.last.Store(time.Now().UnixNano())
+	data := c.own.buf[:n]
+	if len(c.rest) > 0 {
+		c.rest = append(c.rest, data...)
+		data = c.rest
+	}
+	return c.give(&c.own.batch, data), nil
+}
+
+// wait gives the handler its input again after Resume.
+func (c *Conn) wait() (verdict, error) {
+	select {
+	case <-c.resume:
+	case <-c.gone:
+		return readOn, ErrClosed
+	}
+	in := inputs.Get().(*input)
+	defer in.free()
+	return c.give(&in.batch, c.rest), nil
+}
+
+// give hands data to the handler, keeps what it did not use, and writes what it caused.
+func (c *Conn) give(b *core.Batch, data []byte) verdict {
+	if c.isClosing() {
+		c.rest = nil
+		return readOn // only the peer's close is of interest now
+	}
+	n, err := c.handler.Input(b, data)
+	c.rest = keep(c.rest, data[n:])
+	b.Flush()
+	switch {
+	case err == nil:
+		return readOn
+	case errors.Is(err, ErrPause):
+		return waitForResume
+	case errors.Is(err, ErrStartTLS):
+		return negotiateTLS
+	}
+	c.rest = nil
+	c.Close(err)
+	return readOn
 }
 
 func (c *Conn) isClosing() bool {
@@ -123,14 +221,20 @@ func (c *Conn) isClosing() bool {
 
 // keep copies data, which may lie in rest, to the front of rest.
 func keep(rest, data []byte) []byte {
-	if len(data) == 0 {
+	switch {
+	case len(data) == 0:
 		return nil
+	case len(data) < keepRest && cap(rest) > looseRest:
+		rest = nil
 	}
 	return append(rest[:0], data...)
 }
 
 // startTLS waits until what is queued is written, then turns the connection into a TLS one.
 func (c *Conn) startTLS() error {
+	if len(c.rest) > 0 {
+		return ErrInjected
+	}
 	c.mu.Lock()
 	plain := c.nc
 	if c.busy || c.out != nil {
@@ -141,51 +245,6 @@ func (c *Conn) startTLS() error {
 	c.nc, c.raw = t, nil
 	c.mu.Unlock()
 	return c.handshake(t)
-}
-
-// readSome waits for input and reads it once. A plain connection takes a buffer
-// only when there is something to read.
-func (c *Conn) readSome() (*input, int, error) {
-	c.mu.Lock()
-	nc, raw := c.nc, c.raw
-	c.mu.Unlock()
-	if raw == nil {
-		in := &input{buf: make([]byte, tlsReadSize)}
-		n, err := nc.Read(in.buf)
-		return in, n, err
-	}
-	var (
-		in  *input
-		n   int
-		err error
-	)
-	rerr := raw.Read(func(fd uintptr) bool {
-		in = inputs.Get().(*input)
-		for {
-			n, err = syscall.Read(int(fd), in.buf)
-			if err != syscall.EINTR {
-				break
-			}
-		}
-		if err == syscall.EAGAIN {
-			in.free()
-			return false
-		}
-		return true
-	})
-	if rerr != nil {
-		return in, 0, rerr
-	}
-	if n < 0 {
-		n = 0
-	}
-	if n == 0 && err == nil {
-		err = io.EOF
-	}
-	if n == 0 {
-		in.free()
-	}
-	return in, n, err
 }
 
 func (in *input) free() {

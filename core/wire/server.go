@@ -101,12 +101,14 @@ func (s *Server) start(nc net.Conn, secure bool) {
 		go nc.Close() // a TLS close writes, which may block
 		return
 	}
-	s.wg.Go(func() {
+	go func() {
+		defer s.wg.Done()
 		defer s.remove(c)
 		c.serve()
-	})
+	}()
 }
 
+// add counts c in wg as well, under the lock that Shutdown takes before it waits.
 func (s *Server) add(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,6 +120,7 @@ func (s *Server) add(c *Conn) bool {
 		return false
 	}
 	s.conns[c] = struct{}{}
+	s.wg.Add(1)
 	return true
 }
 

@@ -29,9 +29,6 @@ type Options struct {
 
 // A Router is the core of a hub: who may, who receives, what is owed. Fronts
 // attach devices to it; it follows one journal.
-//
-// Lock order: Session.mu, then Router.mu, then the locks posted, accounts,
-// retained, people, frames, dirty and replay, which are leaves; a Device's own lock is a leaf too.
 type Router struct {
 	opt      Options
 	acl      *auth.ACL

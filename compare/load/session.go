@@ -1,0 +1,105 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// handshakeTime bounds connecting, CONNACK and SUBACK of one client.
+const handshakeTime = 10 * time.Second
+
+// refusals are the return codes of CONNACK, §3.2.2.3.
+var refusals = []string{
+	1: "unacceptable protocol version",
+	2: "identifier rejected",
+	3: "server unavailable",
+	4: "bad user name or password",
+	5: "not authorized",
+}
+
+// open connects a client and, for a subscriber, subscribes it. The caller
+// closes the connection.
+func open(ctx context.Context, addr string, l *link, login Login) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	unhook := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer unhook()
+	if err := greet(conn, l, login); err != nil {
+		conn.Close()
+		return nil, errors.Join(err, ctx.Err())
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+func greet(conn net.Conn, l *link, login Login) error {
+	f, err := ask(conn, appendConnect(nil, l.client, login))
+	if err != nil {
+		return fmt.Errorf("CONNECT: %w", err)
+	}
+	if f.kind() != typeConnack || len(f.body) != 2 {
+		return fmt.Errorf("CONNECT answered by packet type %d of %d bytes", f.kind(), len(f.body))
+	}
+	if code := int(f.body[1]); code != 0 {
+		reason := "unknown reason"
+		if code < len(refusals) {
+			reason = refusals[code]
+		}
+		return fmt.Errorf("connection refused by the broker: %s (code %d)", reason, code)
+	}
+	if s, ok := l.role.(*subscriber); ok {
+		return s.subscribe(conn)
+	}
+	return nil
+}
+
+func (s *subscriber) subscribe(conn net.Conn) error {
+	f, err := ask(conn, appendSubscribe(nil, 1, s.group.topic, s.qos))
+	if err != nil {
+		return fmt.Errorf("SUBSCRIBE: %w", err)
+	}
+	if f.kind() != typeSuback || !bytes.HasPrefix(f.body, []byte{0, 1}) || len(f.body) != 3 {
+		return fmt.Errorf("SUBSCRIBE answered by packet type %d of %d bytes", f.kind(), len(f.body))
+	}
+	if f.body[2] != s.qos {
+		return fmt.Errorf("subscription at QoS %d answered with code %d", s.qos, f.body[2])
+	}
+	return nil
+}
+
+// ask writes a request and reads the one frame that answers it.
+func ask(conn net.Conn, request []byte) (frame, error) {
+	if _, err := conn.Write(request); err != nil {
+		return frame{}, err
+	}
+	var buf [64]byte // no answer to a greeting is longer
+	for n := 0; ; {
+		got, err := conn.Read(buf[n:])
+		if errors.Is(err, io.EOF) {
+			return frame{}, errors.New("the broker closed the connection")
+		}
+		if err != nil {
+			return frame{}, err
+		}
+		n += got
+		f, size, err := nextFrame(buf[:n], len(buf)-2)
+		if err != nil || size == n {
+			return f, err
+		}
+		if size > 0 {
+			return frame{}, fmt.Errorf("%d unexpected bytes after the answer", n-size)
+		}
+		if n == len(buf) {
+			return frame{}, errors.New("answer too long")
+		}
+	}
+}

@@ -93,38 +93,31 @@ func (s *Session) deliverHeld(b *Batch, m *Message, q QoS, retain bool, ids []ui
 	if !s.active {
 		return
 	}
-	h := held{m, session.Match{QoS: q, IDs: ids}, retain}
-	if s.durable { // it may have to be sent again to the next device
-		s.hold(h)
+	match := session.Match{QoS: q, IDs: ids}
+	// A durable session may have to send it again to the next device: it is copied.
+	if s.durable || len(s.queue) > 0 || s.full || !s.state.Out.Room() || s.state.Out.NextDue() != nil {
+		s.hold(m, match, retain)
 		s.pump(b)
 		return
 	}
-	if len(s.queue) == 0 && !s.full && s.state.Out.Room() && s.state.Out.NextDue() == nil {
-		e := s.state.Out.Add(q, session.Item{Match: h.Match})
-		switch s.send(b, e, m, retain) {
-		case Queued:
-			return
-		case Refused:
-			s.state.Out.Ack(e.Packet)
-			s.r.Counters.DroppedDevice.Add(1)
-			return
-		}
-		h.m = m.clone()
-		e.Value.Held = &h
+	e := s.state.Out.Add(q, session.Item{Match: match})
+	switch s.send(b, e, m, retain) {
+	case Full:
+		e.Value.Held = &held{m.clone(), match, retain}
 		s.full = true
-		return
+	case Refused:
+		s.state.Out.Ack(e.Packet)
+		s.r.Counters.DroppedDevice.Add(1)
 	}
-	s.hold(h)
 }
 
 // hold queues a delivery; the message is copied.
-func (s *Session) hold(h held) {
+func (s *Session) hold(m *Message, match session.Match, retain bool) {
 	if len(s.queue) >= s.r.opt.QueueMessages {
 		s.r.Counters.DroppedQueue.Add(1)
 		return
 	}
-	h.m = h.m.clone()
-	s.queue = append(s.queue, h)
+	s.queue = append(s.queue, held{m.clone(), match, retain})
 }
 
 // send gives an entry of the window to the device and notes its phase.

@@ -90,6 +90,14 @@ func (r *Ring) Drop(token uint64) {
 	}
 }
 
+// Kind is what kind of answer a token stands for; false if it is not owed.
+func (r *Ring) Kind(token uint64) (Reply, bool) {
+	if token < r.head || token >= r.tail {
+		return 0, false
+	}
+	return r.at(token).answer.Kind, true
+}
+
 // Complete says that the work behind a token is done, with that reason code. It
 // reports false for a token that is not owed, or was completed before.
 func (r *Ring) Complete(token uint64, code uint8) bool {

@@ -15,6 +15,12 @@ func TestRingAnswersInTheOrderOfAsking(t *testing.T) {
 	if _, ok := r.Push(10, ReplyAck); ok {
 		t.Fatal("a fourth answer fitted a ring of three")
 	}
+	if kind, ok := r.Kind(b); !ok || kind != ReplyReceived {
+		t.Fatalf("Kind() = %v, %v", kind, ok)
+	}
+	if _, ok := r.Kind(c + 1); ok {
+		t.Fatal("a token that was never given has a kind")
+	}
 	r.Complete(c, 0)
 	r.Complete(b, 0x97)
 	if r.Ready() {

@@ -47,11 +47,10 @@ var (
 )
 
 const (
-	readSize     = 64 << 10        // one read of a plain connection
-	tlsReadSize  = 4 << 10         // one read of a TLS connection, which holds it while idle
-	keepCapacity = 64 << 10        // larger out-buffers are not kept for reuse
-	lingerTime   = 2 * time.Second // for the last bytes and the peer's own close
-	shakeTime    = 10 * time.Second
+	readSize    = 64 << 10        // one read of a plain connection
+	tlsReadSize = 4 << 10         // one read of a TLS connection, which holds it while idle
+	lingerTime  = 2 * time.Second // for the last bytes and the peer's own close
+	shakeTime   = 10 * time.Second
 )
 
 // A Conn is one connection. Append to its out-queue between Begin and End; what
@@ -91,17 +90,6 @@ type Conn struct {
 	written uint64
 }
 
-type buffer struct{ b []byte }
-
-var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 4096)} }}
-
-func (f *buffer) free() {
-	if cap(f.b) <= keepCapacity {
-		f.b = f.b[:0]
-		buffers.Put(f)
-	}
-}
-
 func newConn(s *Server, nc net.Conn) *Conn {
 	c := &Conn{server: s, nc: nc, resume: make(chan struct{}, 1), gone: make(chan struct{})}
 	c.last.Store(time.Now().UnixNano())
@@ -123,7 +111,9 @@ func (c *Conn) Begin(n int) ([]byte, bool) {
 		return nil, false
 	}
 	if c.out == nil {
-		c.out = buffers.Get().(*buffer)
+		c.out = newBuffer(max(n, spare))
+	} else {
+		c.out = c.out.reserve(n)
 	}
 	return c.out.b, true
 }

@@ -51,8 +51,8 @@ func TestInboxKeepsMessagesForAnAccount(t *testing.T) {
 	h = newHub(t, store)
 	bob := h.attach(core.Attach{Address: core.Address{Account: "bob"}, Shared: true, Protocol: "xmpp"})
 	got := bob.expect(t, "hello")
-	if got[0].From != "alice/phone" {
-		t.Errorf("from %q", got[0].From)
+	if got[0].From != "alice/phone" || got[0].Message.ResponseTopic != "$inbox/alice/bob" {
+		t.Errorf("from %q, answers to %q", got[0].From, got[0].Message.ResponseTopic)
 	}
 }
 

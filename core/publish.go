@@ -19,6 +19,7 @@ type Route struct {
 	targets    []target         // attached sessions
 	filters    []*durableFilter // filters that the log serves
 	inbox      string           // the account that an inbox topic belongs to
+	answer     string           // the inbox topic for an answer to it
 }
 
 // A target is one attached session that a topic matches.
@@ -51,8 +52,8 @@ func (a *Attachment) Route(name []byte) (*Route, error) {
 		return nil, fmt.Errorf("%w: %w", ErrForbidden, err)
 	}
 	rt := &Route{Topic: string(name)}
-	if to, _, ok := Inbox(rt.Topic); ok {
-		rt.inbox = to
+	if to, from, ok := Inbox(rt.Topic); ok {
+		rt.inbox, rt.answer = to, InboxTopic(from, to)
 	}
 	if err := a.compute(rt); err != nil {
 		return nil, err
@@ -137,6 +138,9 @@ func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, tok
 	}
 	if strings.HasPrefix(rt.Topic, "$") {
 		m.Retain = false // the hub's own topics keep nothing that a client sends
+	}
+	if rt.inbox != "" && m.ResponseTopic == "" {
+		m.ResponseTopic = rt.answer
 	}
 	a.r.Counters.Published.Add(1)
 	if m.QoS == 2 {

@@ -133,9 +133,8 @@ func (c *Conn) readable(fd uintptr) (done bool) {
 			c.readErr = nil
 			return true
 		}
-		if held+n < len(buf) {
-			return false // that was all; more makes the socket readable again
-		}
+		// A short read is not the end of it: the poller tells of data and of the
+		// peer's close that came with it but once.
 	}
 }
 

@@ -133,7 +133,8 @@ func (d *device) expect(t *testing.T, payloads ...string) []delivery {
 type hub struct {
 	*core.Router
 	t    *testing.T
-	stop func()
+	stop func() // cleanly
+	kill func() // whatever comes of it
 }
 
 func newHub(t *testing.T, store *bus.Memory) *hub {
@@ -150,13 +151,17 @@ func newHub(t *testing.T, store *bus.Memory) *hub {
 		t.Fatal("the router did not become ready")
 	}
 	h := &hub{Router: r, t: t}
-	h.stop = sync.OnceFunc(func() {
+	end := sync.OnceValue(func() error {
 		cancel()
-		if err := <-ended; err != nil {
+		return <-ended
+	})
+	h.kill = func() { _ = end() }
+	h.stop = func() {
+		if err := end(); err != nil {
 			t.Errorf("the router ended: %v", err)
 		}
-	})
-	t.Cleanup(h.stop)
+	}
+	t.Cleanup(h.kill)
 	return h
 }
 

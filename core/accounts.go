@@ -185,7 +185,7 @@ func accountRow(acct *auth.Account) (Row, error) {
 // none of its devices is there. done is called when that is durable.
 func (r *Router) openInbox(account string, done func(error)) error {
 	addr := Address{Account: account}
-	claim := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, false, 0)}
+	claim := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, claim{})}
 	if err := r.append(&claim, addr, nil, func(journal.Position, error) {}); err != nil {
 		return err
 	}

@@ -53,14 +53,16 @@ func (r *Router) apply(seq uint64, frame []byte) error {
 
 func (r *Router) applyRecord(pos journal.Position, rec *journal.Record) error {
 	switch rec.Kind {
-	case journal.KindPub:
+	case journal.KindPub, journal.KindFired:
 		return r.applyPub(pos, rec)
+	case journal.KindWill:
+		return r.applyWill(pos, rec)
 	case journal.KindClaim:
 		return r.applyClaim(pos, rec)
 	case journal.KindEnd:
 		r.applyEnd(pos, rec)
 		return nil
-	case journal.KindWill, journal.KindFence:
+	case journal.KindFence:
 		return nil
 	}
 	s := r.session(r.recordAddress(rec))
@@ -88,7 +90,7 @@ func (r *Router) applySession(s *Session, pos journal.Position, rec *journal.Rec
 	case journal.KindUnsub:
 		r.unsetDurable(s, string(rec.Body))
 	case journal.KindRelease:
-		s.state.Release(rec.PacketID)
+		s.state.Release(uint16(rec.PacketID))
 	case journal.KindReceived, journal.KindWindow, journal.KindCursor:
 		if r.tail.live {
 			return nil // it is our own, and what is in memory is ahead of it
@@ -96,7 +98,7 @@ func (r *Router) applySession(s *Session, pos journal.Position, rec *journal.Rec
 		if rec.Kind != journal.KindReceived {
 			return s.state.ApplyCursor(rec.Body)
 		}
-		if e := s.state.Out.Get(rec.PacketID); e != nil {
+		if e := s.state.Out.Get(uint16(rec.PacketID)); e != nil {
 			e.Phase = qos.Received
 		}
 	default:
@@ -182,10 +184,9 @@ func (r *Router) unrefer(s *Session, filter string) {
 
 // applyClaim makes a connection the owner of a durable session.
 func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
-	d := journal.Decoder{Rest: rec.Body}
-	clean, expiry := d.Byte() == 1, int64(d.Uvarint())
-	if d.Err != nil {
-		return d.Err
+	c, err := decodeClaim(rec.Body)
+	if err != nil {
+		return err
 	}
 	addr := r.recordAddress(rec)
 	s := r.session(addr)
@@ -195,10 +196,10 @@ func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
 	if s != nil {
 		s.close(&r.tail.batch, ErrTakenOver)
 	}
-	if s != nil && s.durable && clean {
+	if s != nil && s.durable && c.clean {
 		r.dropSession(s)
 	}
-	if s == nil || !s.durable || clean {
+	if s == nil || !s.durable || c.clean {
 		s = newSession(r, addr, true)
 		s.state.Advance(pos) // nothing from before is the new session's
 		r.mu.Lock()
@@ -211,7 +212,7 @@ func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
 	}
 	s.mu.Lock()
 	s.state.Epoch++
-	s.state.Expiry = expiry
+	s.state.Expiry, s.state.Tag = c.expiry, c.tag
 	s.mu.Unlock()
 	r.rowChanged(s)
 	return nil
@@ -262,10 +263,15 @@ func (r *Router) applyPub(pos journal.Position, rec *journal.Record) error {
 	if q > 0 {
 		r.file(pos, rt)
 	}
-	if q == 2 && rec.PacketID != 0 {
-		r.applyInbound(pos, rec)
+	if rec.PacketID != 0 {
+		r.applyInbound(pos, rec, q)
 	}
-	if !retain && (q < 2 || !r.tail.live) {
+	fired := rec.Kind == journal.KindFired
+	if fired {
+		r.forgetWill(r.recordAddress(rec))
+	}
+	waited := (q == 2 || fired) && r.tail.live // nobody has been given it yet
+	if !retain && !waited {
 		return nil
 	}
 	m, _ := r.frames.message(r, pos)
@@ -275,7 +281,7 @@ func (r *Router) applyPub(pos journal.Position, rec *journal.Record) error {
 	if retain {
 		r.retain(pos, m)
 	}
-	if q == 2 && r.tail.live {
+	if waited {
 		r.deliverOnline(&r.tail.batch, rt, m)
 	}
 	return nil
@@ -300,18 +306,23 @@ func (r *Router) file(pos journal.Position, rt *Route) {
 	}
 }
 
-// applyInbound notes the QoS 2 packet id of a durable publisher.
-func (r *Router) applyInbound(pos journal.Position, rec *journal.Record) {
+// applyInbound notes the packet id (QoS 2) or the count (XEP-0198) of a durable publisher.
+func (r *Router) applyInbound(pos journal.Position, rec *journal.Record, q QoS) {
 	s := r.session(r.recordAddress(rec))
 	if s == nil || !s.durable {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if pos > s.state.Applied && rec.Epoch <= s.state.Epoch {
-		s.state.Receive(rec.PacketID)
-		r.rowChanged(s)
+	switch {
+	case pos <= s.state.Applied || rec.Epoch > s.state.Epoch:
+		return
+	case q == 2:
+		s.state.Receive(uint16(rec.PacketID))
+	default:
+		s.state.Handled = rec.PacketID
 	}
+	r.rowChanged(s)
 }
 
 // tailRoute is Attachment.Route for what was published before.
@@ -354,4 +365,5 @@ func (r *Router) recovered() {
 	r.tail.live = true
 	r.trim()
 	r.openInboxes()
+	r.fireOrphans()
 }

@@ -17,11 +17,13 @@ type Attach struct {
 	Clean     bool          // forget what an earlier connection left [MQTT-3.1.2-4]
 	Expiry    time.Duration // how long the session outlives its connection; 0: not at all
 	Window    int           // most unacknowledged deliveries at once; 0: the hub's own limit
-	Will      *Message      // published when the connection ends without Detach(graceful)
+	Will      *Message      // published when the connection ends without Detach(graceful), or the hub does
 	WillDelay time.Duration // after that [MQTT-3.1.3-9]
 	Inbox     bool          // takes messages to its own full address without a subscription, and notices
-	Shared    bool          // joins the account's own session beside the account's other devices
+	Shared    bool          // joins the account's own session beside the account's other devices; Address is the device's
 	Silent    bool          // not present until SetPresence
+	Tag       string        // of a new durable session: what Resume must show
+	Resume    bool          // only the session that is there, with this Tag, will do: else ErrNotFound
 }
 
 // An Attachment is a device on a session. Route and Publish are for the device's
@@ -31,6 +33,7 @@ type Attachment struct {
 	session  *Session
 	dev      Device
 	addr     Address
+	resource string // of the device, also on its account's own session
 	protocol string
 	inbox    bool
 	silent   bool
@@ -38,8 +41,7 @@ type Attachment struct {
 	routes   map[string]*Route // belongs to the device's goroutine
 
 	storing map[uint16]struct{} // QoS 2 packet ids on their way to the journal; guarded by session.mu
-	will    *Message            // guarded by session.mu
-	delay   time.Duration       // of the will
+	hasWill bool                // set once, before the session begins
 	over    bool                // detached; guarded by session.mu
 }
 
@@ -53,8 +55,8 @@ func (a *Attachment) Address() Address { return a.addr }
 // ErrStopped, ErrUnavailable.
 func (r *Router) Attach(b *Batch, req Attach, done func(b *Batch, att *Attachment, present bool, err error)) {
 	att := &Attachment{
-		r: r, dev: req.Device, addr: req.Address, protocol: req.Protocol,
-		inbox: req.Inbox, silent: req.Silent, will: req.Will, delay: req.WillDelay,
+		r: r, dev: req.Device, addr: req.Address, resource: req.Address.Resource, protocol: req.Protocol,
+		inbox: req.Inbox, silent: req.Silent, hasWill: req.Will != nil,
 	}
 	if req.Will != nil {
 		req.Will.From = req.Address
@@ -67,8 +69,11 @@ func (r *Router) Attach(b *Batch, req Attach, done func(b *Batch, att *Attachmen
 	old := r.session(req.Address)
 	switch {
 	case req.Shared:
+		att.addr.Resource = ""
 		r.join(b, att, done)
-	case req.Expiry > 0 || (old != nil && old.durable):
+	case req.Resume && !old.resumable(req.Tag):
+		done(b, nil, false, fmt.Errorf("%w: the session to resume", ErrNotFound))
+	case req.Expiry > 0 || req.Will != nil || (old != nil && old.durable):
 		r.claim(b, att, req, done)
 	default:
 		r.bindClean(b, att)
@@ -95,12 +100,18 @@ func (r *Router) bindClean(b *Batch, att *Attachment) {
 // is applied. An earlier device ends first, so that all it sent is in the journal
 // before the claim.
 func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, *Attachment, bool, error)) {
-	rec := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, req.Clean, req.Expiry.Milliseconds())}
+	rec := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, claim{req.Clean, req.Expiry.Milliseconds(), req.Tag})}
 	if req.Expiry <= 0 {
 		rec = journal.Record{Kind: journal.KindEnd}
 	}
 	if old := r.session(att.addr); old != nil {
 		old.close(b, ErrTakenOver)
+	}
+	r.endWait(att.addr, !req.Clean)
+	if err := r.logWill(att, req); err != nil {
+		r.withdraw(b, att)
+		done(b, nil, false, err)
+		return
 	}
 	err := r.append(&rec, att.addr, nil, func(_ journal.Position, err error) {
 		tb := &r.tail.batch
@@ -116,7 +127,7 @@ func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, 
 			return
 		}
 		present, ok := r.bind(tb, att)
-		if !ok {
+		if !ok || (req.Resume && !present) {
 			done(tb, nil, false, ErrTakenOver)
 			return
 		}
@@ -162,12 +173,36 @@ func (r *Router) join(b *Batch, att *Attachment, done func(*Batch, *Attachment, 
 	s.activate(b, att, 0)
 }
 
-func appendClaim(dst []byte, clean bool, expiry int64) []byte {
+// resumable reports whether a durable session is there that knows the tag.
+func (s *Session) resumable(tag string) bool {
+	if s == nil || !s.durable {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.Tag == tag
+}
+
+// A claim is the body of a CLAIM record.
+type claim struct {
+	clean  bool
+	expiry int64 // milliseconds
+	tag    string
+}
+
+func appendClaim(dst []byte, c claim) []byte {
 	flags := byte(0)
-	if clean {
+	if c.clean {
 		flags = 1
 	}
-	return binary.AppendUvarint(append(dst, flags), uint64(expiry))
+	dst = binary.AppendUvarint(append(dst, flags), uint64(c.expiry))
+	return journal.AppendBytes(dst, c.tag)
+}
+
+func decodeClaim(b []byte) (claim, error) {
+	d := journal.Decoder{Rest: b}
+	c := claim{clean: d.Byte() == 1, expiry: int64(d.Uvarint()), tag: d.String()}
+	return c, d.Err
 }
 
 // activate lets deliveries begin.
@@ -250,6 +285,17 @@ func (s *Session) close(b *Batch, reason error) {
 // durable session did not acknowledge is delivered to the next device.
 func (a *Attachment) Detach(b *Batch, graceful bool) { a.leave(b, graceful, false) }
 
+// Suspend is Detach for a device that is expected back: it stays present until
+// its session expires (XEP-0198 §5).
+func (a *Attachment) Suspend(b *Batch) { a.leave(b, true, true) }
+
+// Handled is the number of the device's last counted message that is stored.
+func (a *Attachment) Handled() uint32 {
+	a.session.mu.Lock()
+	defer a.session.mu.Unlock()
+	return a.session.state.Handled
+}
+
 // leave reports false when the attachment had ended before. A device that is
 // replaced by another under its address stays present.
 func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
@@ -260,8 +306,6 @@ func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 		return false
 	}
 	a.over = true
-	will := a.will
-	a.will = nil
 	last := s.remove(a)
 	ends := last && s.durable && s.state.Expiry <= 0 && s.addr.Resource != ""
 	s.mu.Unlock()
@@ -279,8 +323,8 @@ func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 	if !replaced {
 		r.withdraw(b, a)
 	}
-	if will != nil && !graceful {
-		r.publishWill(b, will, a.delay)
+	if a.hasWill {
+		r.connectionEnded(a.addr, graceful)
 	}
 	return true
 }
@@ -317,24 +361,6 @@ func (r *Router) end(addr Address) {
 	if err != nil {
 		r.log.Error("ending a session", "session", addr.String(), "err", err)
 	}
-}
-
-// publishWill publishes a will, after its delay.
-func (r *Router) publishWill(b *Batch, will *Message, delay time.Duration) {
-	if delay <= 0 {
-		r.Counters.Wills.Add(1)
-		r.publishOwn(b, will)
-		return
-	}
-	time.AfterFunc(delay, func() {
-		if s := r.session(will.From); s != nil && len(s.attached()) > 0 {
-			return // the session went on in time [MQTT-3.1.3-9]
-		}
-		var own Batch
-		r.Counters.Wills.Add(1)
-		r.publishOwn(&own, will)
-		own.Flush()
-	})
 }
 
 // SetExpiry changes how long the session outlives its connection.
@@ -377,7 +403,7 @@ func (a *Attachment) Received(b *Batch, packet uint16) error {
 		e.Phase = qos.Received
 	}
 	s.mu.Unlock()
-	rec := journal.Record{Kind: journal.KindReceived, PacketID: packet, Epoch: a.epoch}
+	rec := journal.Record{Kind: journal.KindReceived, PacketID: uint32(packet), Epoch: a.epoch}
 	return a.r.append(&rec, s.addr, nil, func(_ journal.Position, err error) {
 		if err == nil {
 			a.release(packet)

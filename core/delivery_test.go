@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"pushhub/bus"
 	"pushhub/core"
@@ -311,4 +312,115 @@ func TestUnsubscribeStopsDeliveries(t *testing.T) {
 			a.expect(t, "yes")
 		})
 	}
+}
+
+func willed(id string, delay time.Duration) core.Attach {
+	req := durable("u", id)
+	req.Will = &core.Message{Topic: "will", Payload: []byte(id), QoS: 1}
+	req.WillDelay = delay
+	return req
+}
+
+func TestWillsOfAHubThatDiedArePublishedOnce(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	w := h.attach(durable("u", "w"))
+	w.subscribe(core.Subscription{Filter: "will", QoS: 1})
+	h.attach(willed("now", 0))
+	h.attach(willed("goodbye", 0)).leave(true)
+	late := h.attach(willed("late", time.Hour))
+	late.leave(false)
+	h.attach(durable("u", "late")) // in time: the will is withdrawn
+	h.kill()
+
+	for range 2 {
+		store = store.Reopen()
+		h = newHub(t, store)
+		w = h.attach(durable("u", "w"))
+		if got := w.expect(t, "now"); len(got) != 1 {
+			t.Errorf("wills: %s", w.list())
+		}
+		h.kill()
+	}
+}
+
+func TestDelayedWillIsPublishedWhenNobodyComesBack(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	w := h.attach(clean("u", "w"))
+	w.subscribe(core.Subscription{Filter: "will", QoS: 1})
+	h.attach(willed("soon", 10*time.Millisecond)).leave(false)
+	w.expect(t, "soon")
+	gone := h.attach(willed("begins anew", time.Hour))
+	gone.leave(false)
+	anew := durable("u", "begins anew")
+	anew.Clean = true
+	h.attach(anew)
+	w.expect(t, "soon", "begins anew")
+}
+
+func TestResumeNeedsTheSessionsTag(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	h.register("ada", "bob")
+	req := durable("ada", "x")
+	req.Tag, req.Inbox, req.Silent = "secret", true, true
+	c := h.attach(req)
+	var b core.Batch
+	c.SetPresence(&b, &core.Presence{Kind: core.Available})
+	rt, err := c.Route([]byte("$inbox/bob/ada"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending, err := c.Publish(&b, rt, &core.Message{Payload: []byte("hi"), QoS: 1, Number: 17}, 0, 1)
+	if err != nil || !pending {
+		t.Fatalf("pending %t, %v", pending, err)
+	}
+	c.wait(1)
+	c.Suspend(&b)
+	if len(h.DevicesOf("ada")) != 1 {
+		t.Error("a suspended device is not present any more")
+	}
+	h.kill()
+
+	h = newHub(t, store.Reopen())
+	for tag, want := range map[string]error{"wrong": core.ErrNotFound, "secret": nil} {
+		again := req
+		again.Tag, again.Resume, again.Device = tag, true, newDevice()
+		got := make(chan error, 1)
+		h.Attach(&b, again, func(_ *core.Batch, att *core.Attachment, present bool, err error) {
+			if err == nil && (!present || att.Handled() != 17) {
+				t.Errorf("resumed: present %t, handled %d", present, att.Handled())
+			}
+			got <- err
+		})
+		if err := <-got; !errors.Is(err, want) {
+			t.Errorf("resuming with tag %q: %v, want %v", tag, err, want)
+		}
+	}
+}
+
+func TestMessageToOneDeviceOfAnAccount(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	h.register("ada", "bob")
+	join := func(res string) *client {
+		h.online("ada", res)
+		return h.attach(core.Attach{Address: core.Address{Account: "ada", Resource: res}, Shared: true, Protocol: "xmpp"})
+	}
+	x, y := join("x"), join("y")
+	p := h.attach(clean("bob", "p"))
+	send := func(resource, payload string) {
+		var b core.Batch
+		rt, err := p.Route([]byte("$inbox/ada/bob"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Publish(&b, rt, &core.Message{Payload: []byte(payload), QoS: 1, Resource: resource}, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("y", "for y")
+	send("", "for all")
+	send("gone", "for whoever is there")
+	x.expect(t, "for all", "for whoever is there")
+	y.expect(t, "for y", "for all", "for whoever is there")
 }

@@ -74,7 +74,7 @@ func (f *frames) message(r *Router, pos journal.Position) (m *Message, known boo
 // decodeRecord decodes the message of a PUB record; nil when it cannot be.
 func (r *Router) decodeRecord(raw []byte) *Message {
 	var rec journal.Record
-	if rec.Decode(raw) != nil || rec.Kind != journal.KindPub {
+	if rec.Decode(raw) != nil || (rec.Kind != journal.KindPub && rec.Kind != journal.KindFired) {
 		r.Counters.Corrupt.Add(1)
 		return nil
 	}

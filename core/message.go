@@ -52,6 +52,10 @@ type Message struct {
 	Expires       int64 // Unix milliseconds; 0: never
 	Time          int64 // when the hub accepted it, Unix milliseconds
 
+	// Number counts the publisher's stanzas (XEP-0198): it is stored with a QoS 1
+	// message, for Attachment.Handled. 0: they are not counted.
+	Number uint32
+
 	// Native is the sender's own form of the message, in the sender's protocol,
 	// for receivers that speak the same; NativeForm says which. 0: none.
 	Native     []byte
@@ -86,7 +90,7 @@ func (m *Message) Reset() {
 	m.Topic, m.Payload, m.QoS, m.Retain, m.From = "", nil, 0, false, Address{}
 	m.Resource, m.ID, m.Type, m.Subject = "", "", "", ""
 	m.ContentType, m.ResponseTopic, m.Correlation, m.User = "", "", nil, nil
-	m.UTF8, m.Expires, m.Time, m.Native, m.NativeForm = false, 0, 0, nil, 0
+	m.UTF8, m.Expires, m.Time, m.Number, m.Native, m.NativeForm = false, 0, 0, 0, nil, 0
 }
 
 // clone is a copy that outlives the call in which m was lent.

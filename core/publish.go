@@ -152,7 +152,7 @@ func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, tok
 	a.r.deliverOnline(b, rt, m)
 	switch {
 	case m.QoS == 1 && (m.Retain || len(rt.filters) > 0):
-		err = a.r.append(&journal.Record{Kind: journal.KindPub, Epoch: a.epoch}, a.addr, m, a.stored(token))
+		err = a.r.append(&journal.Record{Kind: journal.KindPub, PacketID: m.Number, Epoch: a.epoch}, a.addr, m, a.stored(token))
 		return err == nil, err
 	case m.Retain:
 		if a.r.append(&journal.Record{Kind: journal.KindPub, Epoch: a.epoch}, a.addr, m, func(journal.Position, error) {}) != nil {
@@ -185,7 +185,7 @@ func (a *Attachment) publishOnce(m *Message, packet uint16, token uint64) (pendi
 		err := r.opt.Journal.Append(nil, a.stored(token))
 		return err == nil, err
 	}
-	err = r.append(&journal.Record{Kind: journal.KindPub, PacketID: packet, Epoch: a.epoch}, a.addr, m, func(_ journal.Position, err error) {
+	err = r.append(&journal.Record{Kind: journal.KindPub, PacketID: uint32(packet), Epoch: a.epoch}, a.addr, m, func(_ journal.Position, err error) {
 		s.mu.Lock()
 		delete(a.storing, packet)
 		if err == nil && !s.durable {
@@ -233,12 +233,16 @@ func (r *Router) deliverOnline(b *Batch, rt *Route, m *Message) {
 	}
 }
 
-// direct delivers an inbox message to the one device that it names, if that is
-// there and takes messages so; otherwise it goes to the account.
+// direct delivers an inbox message to the one device that it names, when that is
+// there and not on its account's own session: at QoS 0, or to a device that does
+// not take its account's messages (RFC 6121 §8.5.3.1).
 func (r *Router) direct(b *Batch, rt *Route, m *Message) bool {
 	s := r.session(Address{rt.inbox, m.Resource})
 	if s == nil || !s.takesInbox() {
 		return false
+	}
+	if own := r.session(Address{Account: rt.inbox}); m.QoS > 0 && own != nil && own.device(m.Resource) != nil {
+		return false // the account's session delivers it, to that device alone
 	}
 	if m.QoS == 0 {
 		s.deliverQoS0(b, m, false, nil)
@@ -274,31 +278,6 @@ func (a *Attachment) Release(b *Batch, packet uint16, token uint64) (pending boo
 	}
 	// PUBCOMP must not go before the id is free for good, or a new message under
 	// the same id would be taken for a duplicate after a crash.
-	err = a.r.append(&journal.Record{Kind: journal.KindRelease, PacketID: packet, Epoch: a.epoch}, a.addr, nil, a.stored(token))
+	err = a.r.append(&journal.Record{Kind: journal.KindRelease, PacketID: uint32(packet), Epoch: a.epoch}, a.addr, nil, a.stored(token))
 	return err == nil, err
-}
-
-// publishOwn publishes a message of the hub's own making or a will: nobody waits for it.
-func (r *Router) publishOwn(b *Batch, m *Message) {
-	rt := &Route{Topic: m.Topic}
-	if to, _, ok := Inbox(rt.Topic); ok {
-		rt.inbox = to
-	}
-	r.compute(rt)
-	if m.Time == 0 {
-		m.Time = r.now()
-	}
-	if m.QoS < 2 {
-		r.deliverOnline(b, rt, m)
-	}
-	if m.QoS == 2 || m.Retain || (m.QoS == 1 && len(rt.filters) > 0) {
-		err := r.append(&journal.Record{Kind: journal.KindPub}, m.From, m, func(_ journal.Position, err error) {
-			if err != nil {
-				r.log.Error("storing a message of the hub's own", "topic", m.Topic, "err", err)
-			}
-		})
-		if err != nil {
-			r.log.Error("queueing a message of the hub's own", "topic", m.Topic, "err", err)
-		}
-	}
 }

@@ -50,6 +50,7 @@ type Router struct {
 	posted sync.RWMutex // guards the postings of all filters
 
 	retained retained
+	wills    wills
 
 	people struct {
 		sync.Mutex // guards devices
@@ -96,6 +97,7 @@ func NewRouter(opt Options) *Router {
 		watchers: map[string]map[*Attachment]bool{},
 		replays:  make(chan struct{}, replayers),
 	}
+	r.wills.m = map[Address]*will{}
 	r.tail.touched = map[*Session]struct{}{}
 	r.retained.values = topic.NewStore[*retainedValue]()
 	r.dirty.rows, r.dirty.removed, r.dirty.retained = map[*Session]bool{}, map[Address]bool{}, map[string]bool{}

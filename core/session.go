@@ -66,11 +66,33 @@ func (s *Session) attached() []*Attachment { return *s.online.Load() }
 // deliver gives one delivery to every device; it is queued when one of them took it.
 func (s *Session) deliver(b *Batch, d Delivery) Outcome {
 	best := Refused
+	one := s.named(d.Message)
 	for _, att := range s.attached() {
+		if one != nil && one != att {
+			continue
+		}
 		d.To = att
 		best = min(best, att.dev.Deliver(b, d))
 	}
 	return best
+}
+
+// named is the one device of an account's own session that a message is for; nil: all.
+func (s *Session) named(m *Message) *Attachment {
+	if s.addr.Resource != "" || m == nil || m.Resource == "" {
+		return nil
+	}
+	return s.device(m.Resource)
+}
+
+// device finds an attached device by its resource.
+func (s *Session) device(resource string) *Attachment {
+	for _, att := range s.attached() {
+		if att.resource == resource {
+			return att
+		}
+	}
+	return nil
 }
 
 // deliverQoS0 needs no lock and keeps nothing.

@@ -20,8 +20,9 @@ const (
 	KindClaim    Kind = 7  // a connection took the session: Epoch is new; Body is its expiry
 	KindEnd      Kind = 8  // the session and all that it holds is gone
 	KindCursor   Kind = 9  // Body is what the client has acknowledged
-	KindWill     Kind = 10 // Body is the will message of the connection
+	KindWill     Kind = 10 // Body is the will of the connection, or empty: it has none any more
 	KindFence    Kind = 11 // the lane of a dead incarnation is closed
+	KindFired    Kind = 12 // a will that is published; Body is the message, as in KindPub
 )
 
 // A Record is one entry of the log. The slices alias the frame that it came from.
@@ -30,7 +31,7 @@ type Record struct {
 	Account  []byte // of the session
 	Resource []byte // of the session; empty: the account's own session
 	Epoch    uint32 // of the session's connection
-	PacketID uint16 // 0: none
+	PacketID uint32 // the packet id at QoS 2, the count of the publisher's stanzas under XEP-0198; 0: none
 	Body     []byte
 }
 
@@ -51,7 +52,7 @@ func (r *Record) Decode(b []byte) error {
 	d := Decoder{Rest: b}
 	r.Kind = Kind(d.Byte())
 	r.Epoch = uint32(d.Uvarint())
-	r.PacketID = uint16(d.Uvarint())
+	r.PacketID = uint32(d.Uvarint())
 	r.Account = d.Bytes()
 	r.Resource = d.Bytes()
 	r.Body = d.Rest

@@ -104,6 +104,8 @@ func (s *State) AppendRow(dst []byte, applied journal.Position) []byte {
 	dst = append(dst, rowVersion)
 	dst = binary.AppendUvarint(dst, uint64(applied))
 	dst = binary.AppendUvarint(dst, uint64(s.Epoch))
+	dst = binary.AppendUvarint(dst, uint64(s.Handled))
+	dst = journal.AppendBytes(dst, s.Tag)
 	dst = binary.AppendUvarint(dst, uint64(len(s.filters)))
 	names := make([]string, 0, len(s.filters))
 	for name := range s.filters {
@@ -129,6 +131,8 @@ func (s *State) DecodeRow(b []byte, postings func(filter string, o Options) *jou
 	}
 	s.Applied = journal.Position(d.Uvarint())
 	s.Epoch = uint32(d.Uvarint())
+	s.Handled = uint32(d.Uvarint())
+	s.Tag = d.String()
 	for n := d.Uvarint(); n > 0 && d.Err == nil; n-- {
 		filter, opt := DecodeSub(&d)
 		since := journal.Position(d.Uvarint())

@@ -51,6 +51,8 @@ type State struct {
 	Detached int64  // when its connection ended, Unix milliseconds; 0: it is connected
 	Applied  journal.Position
 	Inbound  map[uint16]struct{} // QoS 2 packet ids received and not released
+	Handled  uint32              // the number of the last counted message that is stored (XEP-0198)
+	Tag      string              // what a device must know to resume it; empty: its address is enough
 	Out      qos.Window[Item]
 
 	next    journal.Position // the cursor: what is before is in the window or done

@@ -1,0 +1,167 @@
+package core
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"pushhub/core/journal"
+)
+
+// wills are the wills of connections, as the journal knows them: a WILL record
+// sets one, the record of its publishing (or an empty WILL) clears it. So a will
+// is published once, whatever happens to the hub in between.
+type wills struct {
+	mu sync.Mutex // guards m
+	m  map[Address]*will
+}
+
+type will struct {
+	m     *Message
+	delay time.Duration
+	timer *time.Timer // runs while the will waits for its delay
+	fired bool        // on its way to the journal
+}
+
+// logWill makes the will of a connection known to the journal, before its claim.
+func (r *Router) logWill(att *Attachment, req Attach) error {
+	if req.Will == nil {
+		return nil
+	}
+	if strings.HasPrefix(req.Will.Topic, "$") {
+		req.Will.Retain = false // the hub's own topics keep nothing that a client sends
+	}
+	delay := min(req.WillDelay, req.Expiry) // the end of the session ends the wait
+	body := binary.AppendUvarint(nil, uint64(delay.Milliseconds()))
+	body = appendMessage(body, req.Will)
+	return r.append(&journal.Record{Kind: journal.KindWill, Body: body}, att.addr, nil, func(journal.Position, error) {})
+}
+
+// applyWill sets or clears a will.
+func (r *Router) applyWill(pos journal.Position, rec *journal.Record) error {
+	addr := r.recordAddress(rec)
+	if len(rec.Body) == 0 {
+		r.forgetWill(addr)
+		return nil
+	}
+	w, err := decodeWill(rec.Body, addr)
+	if err != nil {
+		return err
+	}
+	r.forgetWill(addr)
+	r.wills.mu.Lock()
+	defer r.wills.mu.Unlock()
+	r.wills.m[addr] = w
+	return nil
+}
+
+func decodeWill(b []byte, addr Address) (*will, error) {
+	d := journal.Decoder{Rest: b}
+	delay := time.Duration(d.Uvarint()) * time.Millisecond
+	if d.Err != nil {
+		return nil, d.Err
+	}
+	name, _, _, err := messageTopic(d.Rest)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeMessage(d.Rest, string(name), addr)
+	if err != nil {
+		return nil, err
+	}
+	return &will{m: m.clone(), delay: delay}, nil
+}
+
+// forgetWill drops a will that is published, withdrawn or replaced.
+func (r *Router) forgetWill(addr Address) {
+	r.wills.mu.Lock()
+	defer r.wills.mu.Unlock()
+	if w := r.wills.m[addr]; w != nil {
+		if w.timer != nil {
+			w.timer.Stop()
+		}
+		delete(r.wills.m, addr)
+	}
+}
+
+// connectionEnded publishes the will of a connection, after its delay, or
+// withdraws it when the device said goodbye.
+func (r *Router) connectionEnded(addr Address, graceful bool) {
+	if graceful {
+		err := r.append(&journal.Record{Kind: journal.KindWill}, addr, nil, func(journal.Position, error) {})
+		if err != nil {
+			r.log.Error("withdrawing a will", "session", addr.String(), "err", err)
+		}
+		r.forgetWill(addr)
+		return
+	}
+	r.wills.mu.Lock()
+	w := r.wills.m[addr]
+	if w != nil && w.delay > 0 {
+		w.timer = time.AfterFunc(w.delay, func() { r.fire(addr, w) })
+	}
+	r.wills.mu.Unlock()
+	if w != nil && w.delay <= 0 {
+		r.fire(addr, w)
+	}
+}
+
+// fire publishes a will: the record that stores the message is the evidence that
+// it was published. It is delivered when that record is applied.
+func (r *Router) fire(addr Address, w *will) {
+	r.wills.mu.Lock()
+	if r.wills.m[addr] != w || w.fired {
+		r.wills.mu.Unlock()
+		return
+	}
+	w.fired = true
+	w.m.Time = r.now()
+	r.wills.mu.Unlock()
+	r.Counters.Wills.Add(1)
+	retry := func(err error) {
+		r.log.Error("publishing a will; it is tried again", "session", addr.String(), "err", err)
+		r.wills.mu.Lock()
+		defer r.wills.mu.Unlock()
+		w.fired = false
+		w.timer = time.AfterFunc(time.Second, func() { r.fire(addr, w) })
+	}
+	err := r.append(&journal.Record{Kind: journal.KindFired}, addr, w.m, func(_ journal.Position, err error) {
+		if err != nil && !errors.Is(err, ErrStopped) {
+			retry(err)
+		}
+	})
+	if err != nil && !errors.Is(err, ErrStopped) {
+		retry(err)
+	}
+}
+
+// endWait is called when a device comes back before the delay of its will is
+// over: the will is withdrawn when the session goes on [MQTT-3.1.3-9], published
+// when it begins anew.
+func (r *Router) endWait(addr Address, goesOn bool) {
+	r.wills.mu.Lock()
+	w := r.wills.m[addr]
+	r.wills.mu.Unlock()
+	switch {
+	case w == nil:
+	case goesOn:
+		r.connectionEnded(addr, true)
+	default:
+		r.fire(addr, w)
+	}
+}
+
+// fireOrphans publishes the wills of connections that ended with the hub.
+func (r *Router) fireOrphans() {
+	r.wills.mu.Lock()
+	orphans := make([]Address, 0, len(r.wills.m))
+	for addr := range r.wills.m {
+		orphans = append(orphans, addr)
+	}
+	r.wills.mu.Unlock()
+	for _, addr := range orphans {
+		r.connectionEnded(addr, false)
+	}
+}

@@ -101,7 +101,7 @@ func BenchmarkPut(b *testing.B) {
 						k++
 						rows[i] = core.Row{Key: fmt.Sprint(k % 100_000), Value: make([]byte, 200)}
 					}
-					if err := n.Rows().Put(b.Context(), core.BucketSessions, rows); err != nil {
+					if err := n.Rows().Put(b.Context(), core.BucketRetained, rows); err != nil {
 						b.Fatal(err)
 					}
 				}

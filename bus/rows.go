@@ -18,7 +18,7 @@ import (
 )
 
 // buckets are those that core names.
-var buckets = []string{core.BucketSessions, core.BucketRetained, core.BucketAccounts, core.BucketNodes}
+var buckets = []string{core.BucketRetained, core.BucketAccounts, core.BucketNodes}
 
 const (
 	maxKeyBytes = 512

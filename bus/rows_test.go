@@ -46,27 +46,27 @@ func expect(t testing.TB, n node, bucket string, want map[string]string) {
 func TestRows(t *testing.T) {
 	eachKind(t, func(t *testing.T, s stores) {
 		n := s.open(t, small())
-		expect(t, n, core.BucketSessions, map[string]string{})
-		put(t, n, core.BucketSessions, row("a", "1"))
-		put(t, n, core.BucketSessions, row("a", "2"), row("b", ""), row("c", "3"), row("c", "4"))
+		expect(t, n, core.BucketNodes, map[string]string{})
+		put(t, n, core.BucketNodes, row("a", "1"))
+		put(t, n, core.BucketNodes, row("a", "2"), row("b", ""), row("c", "3"), row("c", "4"))
 		put(t, n, core.BucketRetained, row("a", "other"))
-		put(t, n, core.BucketSessions)
+		put(t, n, core.BucketNodes)
 		want := map[string]string{"a": "2", "b": "", "c": "4"}
-		expect(t, n, core.BucketSessions, want)
+		expect(t, n, core.BucketNodes, want)
 
-		put(t, n, core.BucketSessions, core.Row{Key: "a"}, core.Row{Key: "never"})
+		put(t, n, core.BucketNodes, core.Row{Key: "a"}, core.Row{Key: "never"})
 		delete(want, "a")
-		expect(t, n, core.BucketSessions, want)
-		put(t, n, core.BucketSessions, core.Row{Key: "c"})
+		expect(t, n, core.BucketNodes, want)
+		put(t, n, core.BucketNodes, core.Row{Key: "c"})
 		delete(want, "c")
 
 		closeNode(t, n)
 		n = s.open(t, small())
-		expect(t, n, core.BucketSessions, want)
+		expect(t, n, core.BucketNodes, want)
 		expect(t, n, core.BucketRetained, map[string]string{"a": "other"})
 		expect(t, n, core.BucketAccounts, map[string]string{})
-		put(t, n, core.BucketSessions, core.Row{Key: "b"})
-		expect(t, n, core.BucketSessions, map[string]string{})
+		put(t, n, core.BucketNodes, core.Row{Key: "b"})
+		expect(t, n, core.BucketNodes, map[string]string{})
 		closeNode(t, n)
 	})
 }
@@ -106,8 +106,8 @@ func TestTenThousandRows(t *testing.T) {
 			want[key] = value
 			rows = append(rows, row(key, value))
 		}
-		put(t, n, core.BucketSessions, rows...)
-		expect(t, n, core.BucketSessions, want)
+		put(t, n, core.BucketNodes, rows...)
+		expect(t, n, core.BucketNodes, want)
 		closeNode(t, n)
 	})
 }
@@ -142,10 +142,10 @@ func TestLoadStopsWhereYieldFails(t *testing.T) {
 	eachKind(t, func(t *testing.T, s stores) {
 		n := s.open(t, small())
 		for i := range 200 {
-			put(t, n, core.BucketSessions, row(fmt.Sprint(i), "v"))
+			put(t, n, core.BucketNodes, row(fmt.Sprint(i), "v"))
 		}
 		calls := 0
-		err := n.Rows().Load(t.Context(), core.BucketSessions, func(core.Row) error {
+		err := n.Rows().Load(t.Context(), core.BucketNodes, func(core.Row) error {
 			calls++
 			return errTest
 		})
@@ -182,12 +182,12 @@ func TestLoadMissesNoRowThatIsReplacedMeanwhile(t *testing.T) {
 		for i := range keys {
 			rows = append(rows, row(fmt.Sprint(i), "old"))
 		}
-		put(t, n, core.BucketSessions, rows...)
+		put(t, n, core.BucketNodes, rows...)
 		got := map[string]bool{}
-		err := n.Rows().Load(t.Context(), core.BucketSessions, func(r core.Row) error {
+		err := n.Rows().Load(t.Context(), core.BucketNodes, func(r core.Row) error {
 			if len(got) == 0 {
-				put(t, n, core.BucketSessions, row("1999", "new"), row("1000", "new"), row("1500", "new"))
-				put(t, n, core.BucketSessions, core.Row{Key: "1998"})
+				put(t, n, core.BucketNodes, row("1999", "new"), row("1000", "new"), row("1500", "new"))
+				put(t, n, core.BucketNodes, core.Row{Key: "1998"})
 			}
 			got[r.Key] = true
 			return nil

@@ -22,6 +22,7 @@ const maxTailRoutes = 8192
 // apply changes the state by one frame of the log. It is the only way in which
 // durable state changes, while the hub runs and when it starts.
 func (r *Router) apply(seq uint64, frame []byte) error {
+	r.checkpoints.bytes.Add(int64(len(frame)))
 	records, err := journal.Split(frame)
 	if err != nil {
 		r.Counters.Corrupt.Add(1)
@@ -104,7 +105,6 @@ func (r *Router) applySession(s *Session, pos journal.Position, rec *journal.Rec
 	default:
 		return fmt.Errorf("%w: record kind %d is unknown", journal.ErrCorrupt, rec.Kind)
 	}
-	r.rowChanged(s)
 	return nil
 }
 
@@ -115,9 +115,10 @@ func (r *Router) setDurable(s *Session, filter string, opt session.Options, pos 
 	postings := &nothing
 	switch {
 	case opt.QoS > 0 && wasLogged:
-		postings = r.postings(filter)
+		postings = had.Postings()
 	case opt.QoS > 0:
-		postings = r.refer(filter)
+		df := r.refer(filter)
+		filter, postings = df.text, &df.postings
 	case wasLogged:
 		r.unrefer(s, filter)
 	}
@@ -145,25 +146,19 @@ func (r *Router) unsetDurable(s *Session, filter string) {
 	}
 }
 
-// refer adds a session to a filter that the log serves, and returns its postings.
-func (r *Router) refer(filter string) *journal.Postings {
+// refer adds a session to a filter that the log serves.
+func (r *Router) refer(filter string) *durableFilter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	df := r.filters[filter]
 	if df == nil {
-		df = &durableFilter{text: filter, online: map[*Session]struct{}{}}
+		df = &durableFilter{text: filter}
 		r.filters[filter] = df
 		r.durable.Add(filter, df)
 		r.changed()
 	}
 	df.refs++
-	return &df.postings
-}
-
-func (r *Router) postings(filter string) *journal.Postings {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return &r.filters[filter].postings
+	return df
 }
 
 func (r *Router) unrefer(s *Session, filter string) {
@@ -214,7 +209,6 @@ func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
 	s.state.Epoch++
 	s.state.Expiry, s.state.Tag = c.expiry, c.tag
 	s.mu.Unlock()
-	r.rowChanged(s)
 	return nil
 }
 
@@ -232,7 +226,6 @@ func (r *Router) applyEnd(pos journal.Position, rec *journal.Record) {
 		delete(r.sessions, addr)
 	}
 	r.mu.Unlock()
-	r.rowRemoved(addr)
 }
 
 // dropSession takes a durable session's filters out of the indexes.
@@ -240,16 +233,13 @@ func (r *Router) dropSession(s *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.goOffline()
-	for name, f := range s.state.Filters {
+	for _, f := range s.state.Filters() {
 		if f.QoS > 0 {
-			r.unrefer(s, name)
+			r.unrefer(s, f.Name)
 		}
 	}
 	s.state = session.State{Applied: s.state.Applied}
-	d := &r.dirty
-	d.Lock()
-	delete(d.rows, s)
-	d.Unlock()
+	s.gone = true
 }
 
 // applyPub files a message for the sessions that the log serves, and delivers
@@ -261,7 +251,7 @@ func (r *Router) applyPub(pos journal.Position, rec *journal.Record) error {
 	}
 	rt := r.tailRoute(name)
 	if q > 0 {
-		r.file(pos, rt)
+		r.file(pos, rt, len(rec.Body))
 	}
 	if rec.PacketID != 0 {
 		r.applyInbound(pos, rec, q)
@@ -288,13 +278,13 @@ func (r *Router) applyPub(pos journal.Position, rec *journal.Record) error {
 }
 
 // file adds a position to the postings of the filters that match.
-func (r *Router) file(pos journal.Position, rt *Route) {
+func (r *Router) file(pos journal.Position, rt *Route, size int) {
 	if len(rt.filters) == 0 {
 		return
 	}
 	r.posted.Lock()
 	for _, df := range rt.filters {
-		df.postings.Add(pos)
+		df.postings.Add(pos, size)
 	}
 	r.posted.Unlock()
 	r.mu.RLock()
@@ -322,7 +312,6 @@ func (r *Router) applyInbound(pos journal.Position, rec *journal.Record, q QoS) 
 	default:
 		s.state.Handled = rec.PacketID
 	}
-	r.rowChanged(s)
 }
 
 // tailRoute is Attachment.Route for what was published before.

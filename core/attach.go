@@ -242,12 +242,12 @@ func (s *Session) goOnline() {
 	s.subs = make(map[string]*subscriber, s.state.Len())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for name, f := range s.state.Filters {
+	for _, f := range s.state.Filters() {
 		sub := &subscriber{s, f.Options}
-		s.subs[name] = sub
-		r.online.Add(name, sub)
-		if df := r.filters[name]; df != nil && f.QoS > 0 {
-			df.online[s] = struct{}{}
+		s.subs[f.Name] = sub
+		r.online.Add(f.Name, sub)
+		if df := r.filters[f.Name]; df != nil && f.QoS > 0 {
+			df.goOnline(s)
 		}
 	}
 	r.changed()
@@ -337,10 +337,11 @@ func (s *Session) remove(a *Attachment) (last bool) {
 			rest = append(rest, other)
 		}
 	}
-	s.online.Store(&rest)
 	if len(rest) > 0 {
+		s.online.Store(&rest)
 		return false
 	}
+	s.online.Store(&nobody)
 	s.goOffline()
 	if !s.durable {
 		s.queue = nil

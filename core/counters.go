@@ -4,15 +4,16 @@ import "sync/atomic"
 
 // Counters are what an operator would ask for; each drop is counted with its cause.
 type Counters struct {
-	Published     atomic.Uint64 // messages that were accepted
-	Delivered     atomic.Uint64 // deliveries queued to devices from the log or at QoS 1 and 2
-	DroppedSlow   atomic.Uint64 // QoS 0 deliveries to devices whose out-queue was full
-	DroppedQueue  atomic.Uint64 // deliveries to clean sessions whose queue was full
-	DroppedBusy   atomic.Uint64 // retained QoS 0 messages that the journal had no room for
-	DroppedDevice atomic.Uint64 // deliveries that the device can never take
-	Expired       atomic.Uint64 // deliveries whose message expired first
-	Gone          atomic.Uint64 // deliveries whose record retention had removed
-	Forbidden     atomic.Uint64 // publishes, subscriptions and deliveries refused by access rules
-	Corrupt       atomic.Uint64 // frames and records of the journal that could not be read
-	Wills         atomic.Uint64 // will messages published
+	Published      atomic.Uint64 // messages that were accepted
+	Delivered      atomic.Uint64 // deliveries queued to devices from the log or at QoS 1 and 2
+	DroppedSlow    atomic.Uint64 // QoS 0 deliveries to devices whose out-queue was full
+	DroppedQueue   atomic.Uint64 // deliveries to clean sessions whose queue was full
+	DroppedOffline atomic.Uint64 // records beyond what may wait for a session
+	DroppedBusy    atomic.Uint64 // retained QoS 0 messages that the journal had no room for
+	DroppedDevice  atomic.Uint64 // deliveries that the device can never take
+	Expired        atomic.Uint64 // deliveries whose message expired first
+	Gone           atomic.Uint64 // deliveries whose record retention had removed
+	Forbidden      atomic.Uint64 // publishes, subscriptions and deliveries refused by access rules
+	Corrupt        atomic.Uint64 // frames and records of the journal that could not be read
+	Wills          atomic.Uint64 // will messages published
 }

@@ -3,6 +3,7 @@ package core_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -423,4 +424,50 @@ func TestMessageToOneDeviceOfAnAccount(t *testing.T) {
 	send("gone", "for whoever is there")
 	x.expect(t, "for all", "for whoever is there")
 	y.expect(t, "for y", "for all", "for whoever is there")
+}
+
+func TestCheckpointReplacesTheLogBeforeIt(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(core.Subscription{Filter: "t/#", QoS: 2, ID: 5}, core.Subscription{Filter: "q0"})
+	a.leave(true)
+	h.attach(willed("late", time.Hour)).leave(false)
+	for i := range 20 {
+		p.publish("t/x", fmt.Sprint(i), 1+core.QoS(i%2), false)
+	}
+	h.stop() // writes a checkpoint
+	h = newHub(t, store)
+	p = h.attach(clean("u", "p"))
+	p.publish("t/x", "after", 1, false)
+	h.stop()
+
+	h = newHub(t, store)
+	a = h.attach(durable("u", "a"))
+	want := make([]string, 21)
+	for i := range want {
+		want[i] = fmt.Sprint(i)
+	}
+	want[20] = "after"
+	got := a.expect(t, want...)
+	if !a.present || len(got) != 21 || len(got[0].SubIDs) != 1 || len(a.Subscriptions()) != 2 {
+		t.Errorf("present %t, %d deliveries, subscriptions %+v", a.present, len(got), a.Subscriptions())
+	}
+}
+
+func TestTooFarBehindLosesTheOldestAndIsCounted(t *testing.T) {
+	h := newHubWith(t, bus.NewMemory(), core.Options{OfflineMessages: 10})
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(core.Subscription{Filter: "t", QoS: 1})
+	a.leave(true)
+	for i := range 25 {
+		p.publish("t", fmt.Sprint(i), 1, false)
+	}
+	for deadline := time.Now().Add(patience); h.Counters.DroppedOffline.Load() != 15; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d dropped, want 15", h.Counters.DroppedOffline.Load())
+		}
+	}
+	a = h.attach(durable("u", "a"))
+	a.expect(t, "15", "16", "17", "18", "19", "20", "21", "22", "23", "24")
 }

@@ -100,7 +100,8 @@ type rig struct {
 }
 
 func (r *rig) start() {
-	r.hub = newHub(r.t, r.store)
+	// Checkpoints are written all the time, so that crashes fall between their parts.
+	r.hub = newHubWith(r.t, r.store, core.Options{Flush: 100 * time.Microsecond, Checkpoint: 1})
 	r.pub = r.hub.attach(durable("u", "pub"))
 }
 

@@ -47,10 +47,9 @@ type Row struct {
 
 // Buckets of rows.
 const (
-	BucketSessions = "PH_SESS"
 	BucketRetained = "PH_RET"
 	BucketAccounts = "PH_ACCT"
-	BucketNodes    = "PH_NODE"
+	BucketNodes    = "PH_NODE" // checkpoints
 )
 
 // Rows is the small key-value store beside the log.

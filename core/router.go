@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pushhub/core/auth"
+	"pushhub/core/journal"
 	"pushhub/core/presence"
 	"pushhub/core/topic"
 )
@@ -21,10 +22,13 @@ type Options struct {
 	ACL     *auth.ACL // nil: the default policy
 	Log     *slog.Logger
 
-	Window        int           // most unacknowledged deliveries to a device; 0: 256
-	QueueMessages int           // most deliveries that wait in memory for a clean session; 0: 1000
-	FrameCache    int           // bytes of frames kept for replay; 0: 32 MiB
-	Flush         time.Duration // how often cursors and rows are written; 0: 500 ms
+	Window          int           // most unacknowledged deliveries to a device; 0: 256
+	QueueMessages   int           // most deliveries that wait in memory for a clean session; 0: 1000
+	FrameCache      int           // bytes of frames kept for replay; 0: 32 MiB
+	OfflineMessages int           // most records that wait for a session that is away; 0: 100,000
+	OfflineBytes    int64         // most bytes of them; 0: 256 MiB
+	Checkpoint      int64         // bytes of journal after which a checkpoint is written; 0: 64 MiB
+	Flush           time.Duration // how often cursors and rows are written; 0: 500 ms
 }
 
 // A Router is the core of a hub: who may, who receives, what is owed. Fronts
@@ -58,11 +62,15 @@ type Router struct {
 	}
 
 	dirty struct {
-		sync.Mutex // guards what follows
-		cursors    []*Session
-		rows       map[*Session]bool
-		removed    map[Address]bool
-		retained   map[string]bool
+		sync.Mutex                 // guards what follows
+		cursors    []*Session      // acknowledged more than the journal knows
+		retained   map[string]bool // topics whose row is old
+	}
+
+	checkpoints struct { // belongs to whoever writes checkpoints: load, flushLoop, then Run
+		generation uint64 // of the last one
+		chunks     int
+		bytes      atomic.Int64 // of frames applied since
 	}
 
 	tail tail // belongs to the goroutine that follows the journal
@@ -80,6 +88,9 @@ func NewRouter(opt Options) *Router {
 	opt.Window = orElse(opt.Window, 256)
 	opt.QueueMessages = orElse(opt.QueueMessages, 1000)
 	opt.FrameCache = orElse(opt.FrameCache, 32<<20)
+	opt.OfflineMessages = orElse(opt.OfflineMessages, 100_000)
+	opt.OfflineBytes = orElse(opt.OfflineBytes, 256<<20)
+	opt.Checkpoint = orElse(opt.Checkpoint, 64<<20)
 	opt.Flush = orElse(opt.Flush, 500*time.Millisecond)
 	if opt.ACL == nil {
 		opt.ACL = auth.NewACL(nil)
@@ -100,7 +111,7 @@ func NewRouter(opt Options) *Router {
 	r.wills.m = map[Address]*will{}
 	r.tail.touched = map[*Session]struct{}{}
 	r.retained.values = topic.NewStore[*retainedValue]()
-	r.dirty.rows, r.dirty.removed, r.dirty.retained = map[*Session]bool{}, map[Address]bool{}, map[string]bool{}
+	r.dirty.retained = map[string]bool{}
 	return r
 }
 
@@ -126,16 +137,17 @@ func (r *Router) Run(ctx context.Context, ready func()) error {
 		r.wg.Go(func() { r.replayLoop(ctx) })
 	}
 	r.wg.Go(func() { r.flushLoop(ctx) })
-	err := r.opt.Journal.Follow(ctx, 1, follower{r, ready})
+	from := journal.Position(r.applied.Load()).Seq() + 1
+	err := r.opt.Journal.Follow(ctx, from, follower{r, ready})
 	cancel(err)
 	r.wg.Wait()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("following the journal: %w", err)
 	}
-	// The journal takes no more; rows are enough, since they hold the cursors too.
+	// The journal takes no more: a checkpoint holds the cursors too.
 	flushCtx, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer done()
-	return r.flushRows(flushCtx)
+	return errors.Join(r.flushRetained(flushCtx), r.checkpoint(flushCtx))
 }
 
 // follower is the router as the journal sees it.

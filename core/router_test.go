@@ -139,7 +139,16 @@ type hub struct {
 
 func newHub(t *testing.T, store *bus.Memory) *hub {
 	t.Helper()
-	r := core.NewRouter(core.Options{Journal: store.Journal(), Rows: store.Rows(), Flush: 5 * time.Millisecond})
+	return newHubWith(t, store, core.Options{})
+}
+
+func newHubWith(t *testing.T, store *bus.Memory, opt core.Options) *hub {
+	t.Helper()
+	opt.Journal, opt.Rows = store.Journal(), store.Rows()
+	if opt.Flush == 0 {
+		opt.Flush = 5 * time.Millisecond
+	}
+	r := core.NewRouter(opt)
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- r.Run(ctx, func() { close(ready) }) }()

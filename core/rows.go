@@ -4,12 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"pushhub/core/journal"
-	"pushhub/core/session"
 )
 
 // rowsEvery is how many flushes of cursors come before one of rows.
@@ -21,8 +20,8 @@ func (r *Router) load(ctx context.Context) error {
 	if err := r.opt.Rows.Load(ctx, BucketAccounts, r.accounts.load); err != nil {
 		return fmt.Errorf("loading the accounts: %w", err)
 	}
-	if err := r.opt.Rows.Load(ctx, BucketSessions, r.loadSession); err != nil {
-		return fmt.Errorf("loading the sessions: %w", err)
+	if err := r.loadCheckpoint(ctx); err != nil {
+		return fmt.Errorf("loading the checkpoint: %w", err)
 	}
 	if err := r.opt.Rows.Load(ctx, BucketRetained, r.loadRetained); err != nil {
 		return fmt.Errorf("loading the retained messages: %w", err)
@@ -32,25 +31,6 @@ func (r *Router) load(ctx context.Context) error {
 
 // sessionKey is the key of a session's row: account and resource may hold any character but U+0000.
 func sessionKey(a Address) string { return a.Account + "\x00" + a.Resource }
-
-func (r *Router) loadSession(row Row) error {
-	account, resource, ok := strings.Cut(row.Key, "\x00")
-	if !ok {
-		return fmt.Errorf("the session row %q has no address", row.Key)
-	}
-	s := newSession(r, Address{account, resource}, true)
-	err := s.state.DecodeRow(row.Value, func(filter string, o session.Options) *journal.Postings {
-		if o.QoS == 0 {
-			return &nothing
-		}
-		return r.refer(filter)
-	})
-	if err != nil {
-		return fmt.Errorf("session %s: %w", s.addr, err)
-	}
-	r.sessions[s.addr] = s
-	return nil
-}
 
 // loadRetained reads a row: position, publisher, message.
 func (r *Router) loadRetained(row Row) error {
@@ -69,24 +49,8 @@ func (r *Router) loadRetained(row Row) error {
 	return nil
 }
 
-// rowChanged has a session's row written soon; rowRemoved has it deleted.
-func (r *Router) rowChanged(s *Session) {
-	d := &r.dirty
-	d.Lock()
-	defer d.Unlock()
-	d.rows[s] = true
-	delete(d.removed, s.addr)
-}
-
-func (r *Router) rowRemoved(a Address) {
-	d := &r.dirty
-	d.Lock()
-	defer d.Unlock()
-	d.removed[a] = true
-}
-
-// flushLoop writes cursors often and rows now and then, ends sessions whose time
-// is over, and forgets postings that nobody needs.
+// flushLoop writes cursors often, rows and checkpoints now and then, ends sessions
+// whose time is over, and forgets postings that nobody needs.
 func (r *Router) flushLoop(ctx context.Context) {
 	t := time.NewTicker(r.opt.Flush)
 	defer t.Stop()
@@ -100,11 +64,16 @@ func (r *Router) flushLoop(ctx context.Context) {
 		if n%rowsEvery != 0 {
 			continue
 		}
-		if err := r.flushRows(ctx); err != nil && ctx.Err() == nil {
-			r.log.Error("writing rows; they are tried again", "err", err)
-		}
 		r.expireSessions()
+		r.shed()
 		r.trim()
+		err := r.flushRetained(ctx)
+		if r.checkpoints.bytes.Load() >= r.opt.Checkpoint {
+			err = errors.Join(err, r.checkpoint(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
+			r.log.Error("writing rows; it is tried again", "err", err)
+		}
 	}
 }
 
@@ -131,38 +100,19 @@ func (r *Router) flushCursors() {
 	b.Flush()
 }
 
-// flushRows writes the rows of what changed.
-func (r *Router) flushRows(ctx context.Context) error {
+// flushRetained writes the rows of the topics that retain something else than before.
+func (r *Router) flushRetained(ctx context.Context) error {
 	d := &r.dirty
 	d.Lock()
-	sessions, removed, topics := d.rows, d.removed, d.retained
-	d.rows, d.removed, d.retained = map[*Session]bool{}, map[Address]bool{}, map[string]bool{}
+	topics := d.retained
+	d.retained = map[string]bool{}
 	d.Unlock()
-	rows := make([]Row, 0, len(sessions)+len(removed))
-	for a := range removed {
-		rows = append(rows, Row{Key: sessionKey(a)})
-	}
-	applied := journal.Position(r.applied.Load())
-	for s := range sessions {
-		s.mu.Lock()
-		rows = append(rows, Row{sessionKey(s.addr), s.state.AppendRow(nil, applied)})
-		s.mu.Unlock()
-	}
-	err := r.put(ctx, BucketSessions, rows)
-	if err == nil {
-		err = r.put(ctx, BucketRetained, r.retainedRows(topics))
-	}
+	err := r.put(ctx, BucketRetained, r.retainedRows(topics))
 	if err == nil {
 		return nil
 	}
 	d.Lock()
 	defer d.Unlock()
-	for s := range sessions {
-		d.rows[s] = true
-	}
-	for a := range removed {
-		d.removed[a] = true
-	}
 	for t := range topics {
 		d.retained[t] = true
 	}
@@ -208,6 +158,24 @@ func (r *Router) expireSessions() {
 	}
 }
 
+// shed drops the oldest of what waits for a session beyond its limits, and says so.
+func (r *Router) shed() {
+	for _, s := range r.durableSessions() {
+		s.mu.Lock()
+		r.posted.RLock()
+		dropped := s.state.Shed(r.opt.OfflineMessages, r.opt.OfflineBytes)
+		r.posted.RUnlock()
+		if dropped > 0 {
+			s.markDirty()
+		}
+		s.mu.Unlock()
+		if dropped > 0 {
+			r.Counters.DroppedOffline.Add(uint64(dropped))
+			r.log.Warn("a session is too far behind; its oldest messages are dropped", "session", s.addr.String(), "dropped", dropped)
+		}
+	}
+}
+
 func (r *Router) durableSessions() []*Session {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -228,7 +196,7 @@ func (r *Router) trim() {
 		s.mu.Lock()
 		r.posted.RLock()
 		need := s.state.Needs(last)
-		for _, f := range s.state.Filters {
+		for _, f := range s.state.Filters() {
 			if old, ok := needs[f.Postings()]; !ok || need < old {
 				needs[f.Postings()] = need
 			}

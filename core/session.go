@@ -30,6 +30,7 @@ type Session struct {
 	saving  bool // a QoS 2 window is on its way to the journal
 	dirty   bool // acknowledged more than the journal knows
 	resumed bool // the last claim found it there
+	gone    bool // ended, or begun anew
 }
 
 // subscriber is one subscription in the online index.
@@ -46,6 +47,17 @@ type durableFilter struct {
 	online   map[*Session]struct{} // those of them that are attached; guarded by Router.mu
 }
 
+// goOnline notes that a session of the filter is attached. The caller holds Router.mu.
+func (df *durableFilter) goOnline(s *Session) {
+	if df.online == nil {
+		df.online = map[*Session]struct{}{}
+	}
+	df.online[s] = struct{}{}
+}
+
+// nobody is the device list of every session without one.
+var nobody []*Attachment
+
 // held is a delivery of a message that is not in the log.
 type held struct {
 	m *Message
@@ -55,7 +67,7 @@ type held struct {
 
 func newSession(r *Router, addr Address, durable bool) *Session {
 	s := &Session{r: r, addr: addr, durable: durable}
-	s.online.Store(new([]*Attachment))
+	s.online.Store(&nobody)
 	s.state.Out.SetMax(r.opt.Window)
 	return s
 }
@@ -341,6 +353,5 @@ func (s *Session) markDirty() {
 	d := &s.r.dirty
 	d.Lock()
 	d.cursors = append(d.cursors, s)
-	d.rows[s] = true
 	d.Unlock()
 }

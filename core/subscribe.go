@@ -148,7 +148,7 @@ func (s *Session) setOnline(filter string, opt session.Options) {
 	s.subs[filter] = sub
 	r.online.Add(filter, sub)
 	if df := r.filters[filter]; df != nil && s.durable && opt.QoS > 0 {
-		df.online[s] = struct{}{}
+		df.goOnline(s)
 	}
 	r.changed()
 }

@@ -33,10 +33,13 @@ func (r *Router) logWill(att *Attachment, req Attach) error {
 	if strings.HasPrefix(req.Will.Topic, "$") {
 		req.Will.Retain = false // the hub's own topics keep nothing that a client sends
 	}
-	delay := min(req.WillDelay, req.Expiry) // the end of the session ends the wait
-	body := binary.AppendUvarint(nil, uint64(delay.Milliseconds()))
-	body = appendMessage(body, req.Will)
+	// The end of the session ends the wait.
+	body := appendWill(nil, &will{m: req.Will, delay: min(req.WillDelay, req.Expiry)})
 	return r.append(&journal.Record{Kind: journal.KindWill, Body: body}, att.addr, nil, func(journal.Position, error) {})
+}
+
+func appendWill(dst []byte, w *will) []byte {
+	return appendMessage(binary.AppendUvarint(dst, uint64(w.delay.Milliseconds())), w.m)
 }
 
 // applyWill sets or clears a will.

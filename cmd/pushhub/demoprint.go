@@ -98,7 +98,10 @@ func (t *timeline) line(s *stage, l line) error {
 	if t.json {
 		return t.encode(row)
 	}
-	received, mark := "", "✓"
+	received, mark, over := "", "✓", row.Over[0]
+	if to != from {
+		over += "→" + row.Over[1]
+	}
 	if row.Receiver != nil {
 		received = wire(*row.Receiver)
 	}
@@ -109,7 +112,7 @@ func (t *timeline) line(s *stage, l line) error {
 	if l.took >= time.Second {
 		took = fmt.Sprintf("%.1fs", l.took.Seconds())
 	}
-	err := t.row(fmt.Sprintf("%.3fs", row.Seconds), l.From+"→"+l.To, row.Over[0]+"→"+row.Over[1], l.What,
+	err := t.row(fmt.Sprintf("%.3fs", row.Seconds), l.From+"→"+l.To, over, l.What,
 		wire(row.Sender), received, took, mark)
 	if err != nil || row.OK {
 		return err

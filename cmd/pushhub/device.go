@@ -32,7 +32,7 @@ func deviceFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "starttls", Usage: "begin TLS within the stream (xmpp)"},
 		&cli.StringFlag{Name: "ca", Usage: "trust the certificates in `FILE`, such as a hub's own"},
 		&cli.BoolFlag{Name: "insecure-tls", Usage: "speak TLS, but do not check the certificate"},
-		&cli.StringFlag{Name: "domain", Usage: "XMPP `DOMAIN` of the account", Value: "localhost"},
+		&cli.StringFlag{Name: "domain", Usage: "XMPP `DOMAIN` of the account (default: the server's host, or localhost on this machine)"},
 		&cli.StringFlag{Name: "id", Usage: "MQTT client `ID` or XMPP resource (default: a new one)"},
 		&cli.IntFlag{Name: "level", Usage: "MQTT protocol `LEVEL`: 3, 4 (3.1.1) or 5; 5 alone tells why something is refused", Value: 5},
 		&cli.IntFlag{Name: "qos", Usage: "MQTT quality of service: 0, 1 or 2", Value: 1},
@@ -101,13 +101,25 @@ func (o *deviceOptions) secure(c *cli.Context) error {
 	if o.Address == "" {
 		o.Address = "127.0.0.1"
 	}
-	if _, _, err := net.SplitHostPort(o.Address); err != nil {
-		o.Address = net.JoinHostPort(strings.Trim(o.Address, "[]"), port)
+	host, _, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		host = strings.Trim(o.Address, "[]")
+		o.Address = net.JoinHostPort(host, port)
+	}
+	named := o.domain != ""
+	if !named {
+		o.domain = host
+		if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+			o.domain = "localhost"
+		}
 	}
 	if !secure {
 		return nil
 	}
 	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.Bool("insecure-tls")} //nolint:gosec // asked for by name
+	if o.proto == protoXMPP && named {                                                            // RFC 6120 §13.7.2.1: it is the domain that was asked for
+		o.TLS.ServerName = o.domain
+	}
 	if o.proto == protoXMPP && !o.StartTLS {
 		o.TLS.NextProtos = []string{"xmpp-client"} // XEP-0368 §4
 	}

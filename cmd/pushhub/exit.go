@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -32,8 +33,8 @@ func exitClient(err error, proto, server string) error {
 		return cli.Exit(fmt.Sprintf("no hub answers at %s; start one with: pushhub serve (%v)", server, cause(err)), exitUnreachable)
 	case errors.Is(err, device.ErrNotAuthorized):
 		return cli.Exit(fmt.Sprintf("%v\n%s", err, refusalAdvice(err, proto)), exitRefused)
-	case errors.Is(err, device.ErrNoAnswer):
-		return cli.Exit(fmt.Sprintf("%v\n%s", err, "is it "+strings.ToUpper(proto)+" that is spoken at "+server+"? with TLS there, add --tls"), exitFailure)
+	case errors.Is(err, device.ErrNoAnswer), errors.Is(err, device.ErrProtocol), errors.Is(err, io.EOF):
+		return cli.Exit(fmt.Sprintf("%v\nis it %s that is spoken at %s? where TLS is spoken, add --tls", err, strings.ToUpper(proto), server), exitFailure)
 	}
 	return cli.Exit(err.Error(), exitFailure)
 }

@@ -75,6 +75,7 @@ func (h *hub) startCore(ctx context.Context, cfg config.Config, log *slog.Logger
 	h.router = core.NewRouter(core.Options{
 		Journal: h.bus.Journal(), Rows: h.bus.Rows(), ACL: acl,
 		Log: log.With("part", "core"), Window: cfg.Limits.Window,
+		OfflineMessages: cfg.Limits.OfflineMessages, Checkpoint: checkpointBytes(int64(cfg.Journal.MaxBytes)),
 	})
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stop = stop
@@ -88,6 +89,15 @@ func (h *hub) startCore(ctx context.Context, cfg config.Config, log *slog.Logger
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// checkpointBytes keeps retention from removing what the last checkpoint does not hold.
+func checkpointBytes(journal int64) int64 {
+	const most = 64 << 20
+	if journal == 0 {
+		return most
+	}
+	return min(most, journal/8)
 }
 
 // start runs a part of the hub; its error is the hub's.

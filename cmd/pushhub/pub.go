@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -80,6 +81,10 @@ func runPub(c *cli.Context) error {
 		err = pubXMPP(c.Context, &o, p, payload)
 	} else {
 		err = pubMQTT(c, &o, &p, payload)
+	}
+	var r *device.Refusal
+	if to != "" && errors.As(err, &r) && (r.Code == "0x90" || r.Code == "service-unavailable") {
+		return cli.Exit(fmt.Sprintf("%v\nis there an account %q? see: pushhub user list", err, to), exitFailure)
 	}
 	if err != nil {
 		return exitClient(err, o.proto, o.Address)

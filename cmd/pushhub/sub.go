@@ -66,7 +66,8 @@ func runSub(c *cli.Context) error {
 		timer := time.AfterFunc(d, func() { cancel(context.DeadlineExceeded) })
 		defer timer.Stop()
 	}
-	out := &printer{out: c.App.Writer, json: c.Bool("json"), user: o.user, wanted: c.Int("count")}
+	ready := func() { fmt.Fprintf(c.App.ErrWriter, "listening at %s; Ctrl-C ends\n", o.Address) }
+	out := &printer{out: c.App.Writer, ready: ready, json: c.Bool("json"), user: o.user, domain: o.domain, wanted: c.Int("count")}
 	if o.proto == protoXMPP {
 		err = subXMPP(ctx, &o, filters, out)
 	} else {
@@ -96,6 +97,7 @@ func subMQTT(ctx context.Context, o *deviceOptions, filters []string, keep bool,
 	if _, err := m.Subscribe(ctx, o.qos, filters...); err != nil {
 		return err
 	}
+	out.ready()
 	for {
 		select {
 		case msg, ok := <-m.Messages():
@@ -129,6 +131,7 @@ func subXMPP(ctx context.Context, o *deviceOptions, filters []string, out *print
 		}
 	}
 	out.self = x.JID()
+	out.ready()
 	for {
 		select {
 		case e, ok := <-x.Events():

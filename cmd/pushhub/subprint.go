@@ -19,7 +19,7 @@ type arrival struct {
 	Proto  string  `json:"proto"`
 	Kind   string  `json:"kind"` // message, presence
 	Topic  string  `json:"topic"`
-	From   string  `json:"from,omitempty"`
+	From   string  `json:"from,omitempty"` // account, or account/device, where the protocol tells
 	Text   *string `json:"payload,omitempty"`
 	Bytes  *string `json:"payload_base64,omitempty"` // when the payload is no text
 	QoS    *byte   `json:"qos,omitempty"`
@@ -33,8 +33,10 @@ type arrival struct {
 // printer prints what arrives, and counts the messages.
 type printer struct {
 	out          io.Writer
+	ready        func() // says that everything that is published from now on is printed
 	json         bool
 	user, self   string // account and full JID
+	domain       string // XMPP domain of the hub
 	came, wanted int
 }
 
@@ -47,12 +49,18 @@ func (p *printer) message(m device.Message) error {
 }
 
 func (p *printer) event(e device.Event) error {
-	a := arrival{Proto: protoXMPP, Kind: "message", From: e.From, Time: stamp(e.Received)}
+	// What the hub calls "bob/phone" is bob@its.domain/phone to XMPP; accounts of
+	// other hubs keep their domain.
+	bare, resource, full := strings.Cut(e.From, "/")
+	account := strings.TrimSuffix(bare, "@"+p.domain)
+	a := arrival{Proto: protoXMPP, Kind: "message", From: account, Time: stamp(e.Received)}
+	if full {
+		a.From += "/" + resource
+	}
 	switch e.Kind {
 	case device.KindItem:
 		a.Topic = e.Node
 	case device.KindMessage:
-		account, _, _ := strings.Cut(e.From, "@")
 		a.Topic = "$inbox/" + p.user + "/" + account
 		if e.Type == "error" {
 			return nil // nothing was sent that could be refused
@@ -61,6 +69,7 @@ func (p *printer) event(e device.Event) error {
 		if e.From == p.self {
 			return nil
 		}
+		a.Topic = "$presence/" + a.From
 		return p.presence(a, e)
 	default:
 		return nil
@@ -69,9 +78,7 @@ func (p *printer) event(e device.Event) error {
 }
 
 func (p *printer) presence(a arrival, e device.Event) error {
-	bare, resource, _ := strings.Cut(e.From, "/")
-	account, _, _ := strings.Cut(bare, "@")
-	a.Kind, a.Topic, a.Show, a.Status = "presence", "$presence/"+account+"/"+resource, e.Show, e.Status
+	a.Kind, a.Show, a.Status = "presence", e.Show, e.Status
 	switch e.Type {
 	case "":
 		a.State = "online"

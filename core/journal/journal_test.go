@@ -88,13 +88,13 @@ func TestPostingsFollowAPlainList(t *testing.T) {
 			"add": func(t *rapid.T) {
 				pos := Position(rapid.IntRange(1, 1000).Draw(t, "pos"))
 				if len(all) > trimmed && pos <= all[len(all)-1] {
-					p.Add(pos)
+					p.Add(pos, 10)
 					return
 				}
 				if len(all) > 0 && pos <= all[len(all)-1] {
 					t.Skip("older than what was trimmed")
 				}
-				p.Add(pos)
+				p.Add(pos, 10)
 				all = append(all, pos)
 			},
 			"trim": func(t *rapid.T) {
@@ -154,4 +154,34 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("%+v does not survive: %v", r, err)
 		}
 	})
+}
+
+func TestPostingsCountBytes(t *testing.T) {
+	var p Postings
+	for i := range 10 {
+		p.Add(Position(i+1), 100+i)
+	}
+	if n, b := p.From(0); n != 10 || b != 1045 {
+		t.Errorf("From(0) = %d, %d", n, b)
+	}
+	if n, b := p.From(8); n != 2 || b != 217 {
+		t.Errorf("From(8) = %d, %d", n, b)
+	}
+	p.Trim(4)
+	if n, b := p.From(8); n != 2 || b != 217 {
+		t.Errorf("From(8) after a trim = %d, %d", n, b)
+	}
+	if n, _ := p.From(10); n != 0 {
+		t.Errorf("From the end = %d", n)
+	}
+	sum := 0
+	for pos, size := range p.Each {
+		if pos != 4 && size != 99+int(pos) {
+			t.Errorf("record %d has %d bytes", pos, size)
+		}
+		sum++
+	}
+	if sum != 7 {
+		t.Errorf("%d records", sum)
+	}
 }

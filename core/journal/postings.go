@@ -9,15 +9,22 @@ import "sort"
 // they stay valid when the front is trimmed.
 type Postings struct {
 	list    []Position
+	sums    []uint32 // the bytes of all records up to each, modulo 2^32
 	trimmed int
 }
 
-// Add appends a position; one that is not beyond the last is ignored.
-func (p *Postings) Add(pos Position) {
-	if n := len(p.list); n > 0 && p.list[n-1] >= pos {
-		return
+// Add appends the position of a record of that many bytes; one that is not
+// beyond the last is ignored.
+func (p *Postings) Add(pos Position, size int) {
+	sum := uint32(size)
+	if n := len(p.list); n > 0 {
+		if p.list[n-1] >= pos {
+			return
+		}
+		sum += p.sums[n-1]
 	}
 	p.list = append(p.list, pos)
+	p.sums = append(p.sums, sum)
 }
 
 // Len is how many positions are held.
@@ -47,12 +54,42 @@ func (p *Postings) Trim(pos Position) {
 	p.trimmed += n
 	if n > len(p.list)/2 {
 		p.list = append([]Position(nil), p.list[n:]...)
+		p.sums = append([]uint32(nil), p.sums[n:]...)
 		return
 	}
-	p.list = p.list[n:]
+	p.list, p.sums = p.list[n:], p.sums[n:]
 }
 
-// From is how many positions are held at a place and beyond it.
-func (p *Postings) From(place int) int {
-	return len(p.list) - max(0, place-p.trimmed)
+// From is how many positions are held at a place and beyond it, and the bytes of
+// their records, which count right below 4 GiB.
+func (p *Postings) From(place int) (records int, bytes int64) {
+	at := max(0, place-p.trimmed)
+	n := len(p.list) - at
+	switch {
+	case n <= 0:
+		return 0, 0
+	case at == 0:
+		return n, int64(p.sums[len(p.sums)-1] - p.base())
+	}
+	return n, int64(p.sums[len(p.sums)-1] - p.sums[at-1])
+}
+
+// base is the sum before the first held record, which is not known once the front
+// was trimmed: the first record then counts nothing.
+func (p *Postings) base() uint32 {
+	if p.trimmed > 0 {
+		return p.sums[0]
+	}
+	return 0
+}
+
+// Each calls yield for every position held and the bytes of its record.
+func (p *Postings) Each(yield func(pos Position, size int) bool) {
+	before := p.base()
+	for i, pos := range p.list {
+		if !yield(pos, int(p.sums[i]-before)) {
+			return
+		}
+		before = p.sums[i]
+	}
 }

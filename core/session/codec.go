@@ -3,7 +3,6 @@ package session
 import (
 	"encoding/binary"
 	"fmt"
-	"sort"
 
 	"pushhub/core/journal"
 	"pushhub/core/qos"
@@ -107,14 +106,9 @@ func (s *State) AppendRow(dst []byte, applied journal.Position) []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.Handled))
 	dst = journal.AppendBytes(dst, s.Tag)
 	dst = binary.AppendUvarint(dst, uint64(len(s.filters)))
-	names := make([]string, 0, len(s.filters))
-	for name := range s.filters {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		dst = AppendSub(dst, name, s.filters[name].Options)
-		dst = binary.AppendUvarint(dst, uint64(s.filters[name].Since))
+	for _, f := range s.filters {
+		dst = AppendSub(dst, f.Name, f.Options)
+		dst = binary.AppendUvarint(dst, uint64(f.Since))
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.Inbound)))
 	for id := range s.Inbound {
@@ -123,8 +117,9 @@ func (s *State) AppendRow(dst []byte, applied journal.Position) []byte {
 	return s.AppendCursor(dst)
 }
 
-// DecodeRow reads a row into a new state; postings finds or makes the postings of a filter.
-func (s *State) DecodeRow(b []byte, postings func(filter string, o Options) *journal.Postings) error {
+// DecodeRow reads a row into a new state; postings finds or makes the postings of
+// a filter, and the string to keep as its name.
+func (s *State) DecodeRow(b []byte, postings func(filter string, o Options) (name string, p *journal.Postings)) error {
 	d := journal.Decoder{Rest: b}
 	if v := d.Byte(); d.Err == nil && v != rowVersion {
 		return fmt.Errorf("reading a session's row: version %d is unknown", v)
@@ -137,7 +132,8 @@ func (s *State) DecodeRow(b []byte, postings func(filter string, o Options) *jou
 		filter, opt := DecodeSub(&d)
 		since := journal.Position(d.Uvarint())
 		if d.Err == nil {
-			s.Subscribe(filter, opt, since, postings(filter, opt))
+			name, p := postings(filter, opt)
+			s.Subscribe(name, opt, since, p)
 		}
 	}
 	for n := d.Uvarint(); n > 0 && d.Err == nil; n-- {

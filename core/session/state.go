@@ -5,6 +5,9 @@
 package session
 
 import (
+	"slices"
+	"strings"
+
 	"pushhub/core/journal"
 	"pushhub/core/qos"
 )
@@ -19,6 +22,7 @@ type Options struct {
 
 // A Filter is one subscription of the session that the log serves.
 type Filter struct {
+	Name string
 	Options
 	Since    journal.Position // the SUB record: only what follows it matches
 	postings *journal.Postings
@@ -56,44 +60,49 @@ type State struct {
 	Out      qos.Window[Item]
 
 	next    journal.Position // the cursor: what is before is in the window or done
-	filters map[string]*Filter
+	filters []*Filter        // by name
 }
 
 // Subscribe sets a filter, from the position of its SUB record on. A filter that
 // is there already keeps its place in the log [MQTT-3.8.4-3].
 func (s *State) Subscribe(filter string, opt Options, since journal.Position, p *journal.Postings) {
-	if f := s.filters[filter]; f != nil && f.postings == p {
-		f.Options = opt
+	i, found := s.find(filter)
+	if found && s.filters[i].postings == p {
+		s.filters[i].Options = opt
 		return
 	}
-	if s.filters == nil {
-		s.filters = map[string]*Filter{}
-	}
-	f := &Filter{Options: opt, Since: since, postings: p}
+	f := &Filter{Name: filter, Options: opt, Since: since, postings: p}
 	f.place = p.Seek(max(since, s.next))
-	s.filters[filter] = f
+	if found {
+		s.filters[i] = f
+		return
+	}
+	s.filters = slices.Insert(s.filters, i, f)
+}
+
+func (s *State) find(filter string) (int, bool) {
+	return slices.BinarySearchFunc(s.filters, filter, func(f *Filter, name string) int { return strings.Compare(f.Name, name) })
 }
 
 // Unsubscribe removes a filter; false where there was none.
 func (s *State) Unsubscribe(filter string) bool {
-	if s.filters[filter] == nil {
-		return false
+	i, found := s.find(filter)
+	if found {
+		s.filters = slices.Delete(s.filters, i, i+1)
 	}
-	delete(s.filters, filter)
-	return true
+	return found
 }
 
-// Filters calls yield for each filter.
-func (s *State) Filters(yield func(filter string, f *Filter) bool) {
-	for name, f := range s.filters {
-		if !yield(name, f) {
-			return
-		}
-	}
-}
+// Filters are the session's filters, by name; read-only.
+func (s *State) Filters() []*Filter { return s.filters }
 
 // Filter finds a filter; nil where there is none.
-func (s *State) Filter(filter string) *Filter { return s.filters[filter] }
+func (s *State) Filter(filter string) *Filter {
+	if i, found := s.find(filter); found {
+		return s.filters[i]
+	}
+	return nil
+}
 
 // Len is how many filters there are.
 func (s *State) Len() int { return len(s.filters) }
@@ -166,14 +175,29 @@ func (s *State) Needs(last journal.Position) journal.Position {
 	return need
 }
 
-// Behind is how many records wait beyond the cursor; a record that several
-// filters match counts more than once.
-func (s *State) Behind() int {
-	n := 0
+// Behind is how many records wait beyond the cursor, and their bytes; a record
+// that several filters match counts more than once.
+func (s *State) Behind() (records int, bytes int64) {
 	for _, f := range s.filters {
-		n += f.postings.From(f.place)
+		f.next(s.next)
+		n, b := f.postings.From(f.place)
+		records, bytes = records+n, bytes+b
 	}
-	return n
+	return records, bytes
+}
+
+// Shed moves the cursor forward until at most that much waits beyond it, and
+// says how many records it passed over: the oldest go first.
+func (s *State) Shed(records int, bytes int64) (dropped int) {
+	for {
+		n, b := s.Behind()
+		pos, _, ok := s.Next()
+		if !ok || (n <= records && b <= bytes) {
+			return dropped
+		}
+		s.Advance(pos)
+		dropped++
+	}
 }
 
 // Receive notes an inbound QoS 2 packet id [MQTT-4.3.3-10]; false: it is a duplicate.

@@ -48,7 +48,7 @@ func TestSessionDeliversWhatItsFiltersMatch(t *testing.T) {
 				hit := false
 				for _, f := range names {
 					if rapid.Bool().Draw(t, "matches "+f) {
-						w.postingsOf(f).Add(w.last)
+						w.postingsOf(f).Add(w.last, 10)
 						hit = hit || w.filters[f]
 					}
 				}
@@ -98,7 +98,7 @@ func TestSessionDeliversWhatItsFiltersMatch(t *testing.T) {
 				row := w.state.AppendRow(nil, w.last)
 				fresh := &State{}
 				fresh.Out.SetMax(w.state.Out.Max())
-				if err := fresh.DecodeRow(row, func(f string, _ Options) *journal.Postings { return w.postingsOf(f) }); err != nil {
+				if err := fresh.DecodeRow(row, func(f string, _ Options) (string, *journal.Postings) { return f, w.postingsOf(f) }); err != nil {
 					t.Fatalf("the row does not decode: %v", err)
 				}
 				if fresh.Out.Sequence() != w.state.Out.Sequence() || fresh.Applied != w.last {
@@ -125,7 +125,7 @@ func TestResubscribingKeepsThePlaceInTheLog(t *testing.T) {
 	var s State
 	var p journal.Postings
 	s.Subscribe("f", Options{QoS: 1}, 5, &p)
-	p.Add(7)
+	p.Add(7, 10)
 	s.Subscribe("f", Options{QoS: 2, ID: 3}, 9, &p)
 	pos, m, ok := s.Next()
 	if !ok || pos != 7 || m.QoS != 2 || fmt.Sprint(m.IDs) != "[3]" {
@@ -149,12 +149,12 @@ func FuzzDecodeRow(f *testing.F) {
 	f.Add(s.AppendRow(nil, 13))
 	f.Fuzz(func(t *testing.T, row []byte) {
 		var s State
-		if err := s.DecodeRow(row, func(string, Options) *journal.Postings { return &journal.Postings{} }); err != nil {
+		if err := s.DecodeRow(row, func(f string, _ Options) (string, *journal.Postings) { return f, &journal.Postings{} }); err != nil {
 			return
 		}
 		again := s.AppendRow(nil, s.Applied)
 		var s2 State
-		if err := s2.DecodeRow(again, func(string, Options) *journal.Postings { return &journal.Postings{} }); err != nil {
+		if err := s2.DecodeRow(again, func(f string, _ Options) (string, *journal.Postings) { return f, &journal.Postings{} }); err != nil {
 			t.Fatalf("what was decoded does not decode again: %v", err)
 		}
 	})

@@ -1,0 +1,260 @@
+package core
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"pushhub/core/journal"
+	"pushhub/core/session"
+)
+
+// A checkpoint is the durable state at a position of the log: sessions, postings
+// and wills, in chunks. The hub starts from the last whole one and follows the
+// log from there.
+const (
+	checkpointKey = "checkpoint"
+	chunkBytes    = 256 << 10
+)
+
+// The kinds of entries in a chunk: kind(1), then length-prefixed key and value.
+const (
+	entrySession  = 1 // account U+0000 resource, row
+	entryPostings = 2 // filter, { position delta, size }*
+	entryWill     = 3 // account U+0000 resource, delay and message
+)
+
+// A checkpointer writes chunks.
+type checkpointer struct {
+	generation uint64
+	rows       []Row
+	chunk      []byte
+}
+
+func chunkKey(generation uint64, n int) string {
+	return fmt.Sprintf("%s/%d/%d", checkpointKey, generation, n)
+}
+
+func (c *checkpointer) add(kind byte, key string, value []byte) {
+	c.chunk = append(c.chunk, kind)
+	c.chunk = journal.AppendBytes(c.chunk, key)
+	c.chunk = journal.AppendBytes(c.chunk, value)
+	if len(c.chunk) >= chunkBytes {
+		c.cut()
+	}
+}
+
+func (c *checkpointer) cut() {
+	if len(c.chunk) > 0 {
+		c.rows = append(c.rows, Row{chunkKey(c.generation, len(c.rows)), c.chunk})
+		c.chunk = nil
+	}
+}
+
+// checkpoint writes the durable state. Sessions go on meanwhile: what they are
+// ahead of the position, the log repeats without harm.
+func (r *Router) checkpoint(ctx context.Context) error {
+	at := journal.Position(r.applied.Load())
+	c := &checkpointer{generation: r.checkpoints.generation + 1}
+	var buf []byte
+	for _, s := range r.durableSessions() {
+		s.mu.Lock()
+		if s.gone {
+			s.mu.Unlock()
+			continue
+		}
+		buf = s.state.AppendRow(buf[:0], at)
+		s.mu.Unlock()
+		c.add(entrySession, sessionKey(s.addr), buf)
+	}
+	r.addPostings(c)
+	r.wills.mu.Lock()
+	for addr, w := range r.wills.m {
+		c.add(entryWill, sessionKey(addr), appendWill(buf[:0], w))
+	}
+	r.wills.mu.Unlock()
+	c.cut()
+	if err := r.opt.Rows.Put(ctx, BucketNodes, c.rows); err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
+	}
+	pointer := binary.AppendUvarint(nil, c.generation)
+	pointer = binary.AppendUvarint(pointer, uint64(at))
+	pointer = binary.AppendUvarint(pointer, uint64(len(c.rows)))
+	if err := r.opt.Rows.Put(ctx, BucketNodes, []Row{{checkpointKey, pointer}}); err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
+	}
+	return r.dropCheckpoint(ctx, c.generation, len(c.rows))
+}
+
+// dropCheckpoint deletes the chunks of the checkpoint before the one just written.
+func (r *Router) dropCheckpoint(ctx context.Context, generation uint64, chunks int) error {
+	old := make([]Row, r.checkpoints.chunks)
+	for i := range old {
+		old[i].Key = chunkKey(r.checkpoints.generation, i)
+	}
+	r.checkpoints.generation, r.checkpoints.chunks = generation, chunks
+	r.checkpoints.bytes.Store(0)
+	if len(old) == 0 {
+		return nil
+	}
+	if err := r.opt.Rows.Put(ctx, BucketNodes, old); err != nil {
+		return fmt.Errorf("deleting an old checkpoint: %w", err)
+	}
+	return nil
+}
+
+// maxPostings is how many positions one entry holds, so that entries stay small.
+const maxPostings = 16 << 10
+
+func (r *Router) addPostings(c *checkpointer) {
+	r.mu.RLock()
+	filters := make([]*durableFilter, 0, len(r.filters))
+	for _, df := range r.filters {
+		filters = append(filters, df)
+	}
+	r.mu.RUnlock()
+	var buf []byte
+	for _, df := range filters {
+		buf = buf[:0]
+		var last journal.Position
+		n := 0
+		r.posted.RLock()
+		for pos, size := range df.postings.Each {
+			buf = binary.AppendUvarint(buf, uint64(pos-last))
+			buf = binary.AppendUvarint(buf, uint64(size))
+			last = pos
+			if n++; n%maxPostings == 0 {
+				c.add(entryPostings, df.text, buf)
+				buf, last = buf[:0], 0
+			}
+		}
+		r.posted.RUnlock()
+		if len(buf) > 0 {
+			c.add(entryPostings, df.text, buf)
+		}
+	}
+}
+
+// loadCheckpoint restores the last checkpoint, and says from which position the
+// log must be followed.
+func (r *Router) loadCheckpoint(ctx context.Context) error {
+	chunks := map[string][]byte{}
+	err := r.opt.Rows.Load(ctx, BucketNodes, func(row Row) error {
+		if row.Key == checkpointKey || strings.HasPrefix(row.Key, checkpointKey+"/") {
+			chunks[row.Key] = row.Value
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	pointer, ok := chunks[checkpointKey]
+	if !ok {
+		return nil // the log tells everything
+	}
+	d := journal.Decoder{Rest: pointer}
+	generation, at, n := d.Uvarint(), d.Uvarint(), d.Uvarint()
+	if d.Err != nil {
+		return d.Err
+	}
+	for i := range int(n) {
+		chunk, ok := chunks[chunkKey(generation, i)]
+		if !ok {
+			return fmt.Errorf("%w: chunk %d of %d is missing", journal.ErrCorrupt, i, n)
+		}
+		if err := r.loadChunk(chunk); err != nil {
+			return fmt.Errorf("chunk %d: %w", i, err)
+		}
+		delete(chunks, chunkKey(generation, i))
+	}
+	r.checkpoints.generation, r.checkpoints.chunks = generation, int(n)
+	r.applied.Store(at)
+	delete(chunks, checkpointKey)
+	return r.dropStrays(ctx, chunks)
+}
+
+// dropStrays deletes the chunks of a checkpoint that was not finished, or not cleaned up.
+func (r *Router) dropStrays(ctx context.Context, strays map[string][]byte) error {
+	rows := make([]Row, 0, len(strays))
+	for key := range strays {
+		if generation, err := strconv.ParseUint(strings.Split(key, "/")[1], 10, 64); err == nil {
+			r.checkpoints.generation = max(r.checkpoints.generation, generation)
+		}
+		rows = append(rows, Row{Key: key})
+	}
+	return r.put(ctx, BucketNodes, rows)
+}
+
+func (r *Router) loadChunk(chunk []byte) error {
+	d := journal.Decoder{Rest: chunk}
+	for len(d.Rest) > 0 {
+		kind, key, value := d.Byte(), d.String(), d.Bytes()
+		if d.Err != nil {
+			return d.Err
+		}
+		if err := r.loadEntry(kind, key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Router) loadEntry(kind byte, key string, value []byte) error {
+	if kind == entryPostings {
+		return r.loadPostings(key, value)
+	}
+	account, resource, ok := strings.Cut(key, "\x00")
+	if !ok {
+		return fmt.Errorf("%w: %q is no address", journal.ErrCorrupt, key)
+	}
+	addr := Address{r.intern([]byte(account)), resource}
+	switch kind {
+	case entrySession:
+		return r.loadSession(addr, value)
+	case entryWill:
+		w, err := decodeWill(value, addr)
+		if err != nil {
+			return err
+		}
+		r.wills.m[addr] = w
+		return nil
+	}
+	return fmt.Errorf("%w: entry kind %d is unknown", journal.ErrCorrupt, kind)
+}
+
+// loadPostings restores what the log has for a filter; its sessions came before it.
+func (r *Router) loadPostings(filter string, value []byte) error {
+	df := r.filters[filter]
+	if df == nil {
+		return nil // nobody has it any more
+	}
+	d := journal.Decoder{Rest: value}
+	var pos journal.Position
+	for len(d.Rest) > 0 {
+		pos += journal.Position(d.Uvarint())
+		size := d.Uvarint()
+		if d.Err != nil {
+			return d.Err
+		}
+		df.postings.Add(pos, int(size))
+	}
+	return nil
+}
+
+func (r *Router) loadSession(addr Address, row []byte) error {
+	s := newSession(r, addr, true)
+	err := s.state.DecodeRow(row, func(filter string, o session.Options) (string, *journal.Postings) {
+		if o.QoS == 0 {
+			return filter, &nothing
+		}
+		df := r.refer(filter)
+		return df.text, &df.postings
+	})
+	if err != nil {
+		return fmt.Errorf("session %s: %w", addr, err)
+	}
+	r.sessions[addr] = s
+	return nil
+}

@@ -203,6 +203,8 @@ func (r *rig) drain(s *subscriber) {
 		}
 		runtime.Gosched()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for p, n := range s.payloads {
 		if s.qos == 2 && n > 1 {
 			r.t.Fatalf("%s was given %s %d times at QoS 2", s.id, p, n)

@@ -184,4 +184,8 @@ func TestPostingsCountBytes(t *testing.T) {
 	if sum != 7 {
 		t.Errorf("%d records", sum)
 	}
+	p.Trim(99)
+	for pos := range p.Each {
+		t.Errorf("position %d is left", pos)
+	}
 }

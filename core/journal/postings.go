@@ -77,7 +77,7 @@ func (p *Postings) From(place int) (records int, bytes int64) {
 // base is the sum before the first held record, which is not known once the front
 // was trimmed: the first record then counts nothing.
 func (p *Postings) base() uint32 {
-	if p.trimmed > 0 {
+	if p.trimmed > 0 && len(p.sums) > 0 {
 		return p.sums[0]
 	}
 	return 0

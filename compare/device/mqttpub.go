@@ -23,7 +23,13 @@ func (m *MQTT) Publish(ctx context.Context, msg Message) error {
 	if msg.QoS == 0 {
 		return m.send(pk)
 	}
-	ack, err := m.ask(ctx, what, pk, firstAck(msg.QoS))
+	id, answers, err := m.expect()
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer m.forget(id)
+	pk.PacketID = id
+	ack, err := m.await(ctx, what, pk, answers, firstAck(msg.QoS))
 	if err != nil {
 		return err
 	}
@@ -34,7 +40,7 @@ func (m *MQTT) Publish(ctx context.Context, msg Message) error {
 		return nil
 	}
 	// [MQTT-4.3.3-4]: the identifier stays the same.
-	_, err = m.ask(ctx, what, ackPacket(packets.Pubrel, ack.PacketID), packets.Pubcomp)
+	_, err = m.await(ctx, what, ackPacket(packets.Pubrel, id), answers, packets.Pubcomp)
 	return err
 }
 
@@ -77,17 +83,22 @@ func (m *MQTT) Unsubscribe(ctx context.Context, filters ...string) error {
 	return err
 }
 
-// ask sends a packet under its identifier, or a new one when it has none, and
-// waits for the acknowledgement of that kind.
+// ask sends a packet under a new identifier and waits for the acknowledgement
+// of that kind.
 func (m *MQTT) ask(ctx context.Context, what string, pk packets.Packet, kind byte) (packets.Packet, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.opt.Timeout)
-	defer cancel()
-	id, answers, err := m.expect(pk.PacketID)
+	id, answers, err := m.expect()
 	if err != nil {
 		return pk, fmt.Errorf("%s: %w", what, err)
 	}
 	defer m.forget(id)
 	pk.PacketID = id
+	return m.await(ctx, what, pk, answers, kind)
+}
+
+// await sends a packet and waits for its acknowledgement among answers.
+func (m *MQTT) await(ctx context.Context, what string, pk packets.Packet, answers <-chan packets.Packet, kind byte) (packets.Packet, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.opt.Timeout)
+	defer cancel()
 	if err := m.send(pk); err != nil {
 		return pk, fmt.Errorf("%s: %w", what, err)
 	}
@@ -106,9 +117,9 @@ func (m *MQTT) ask(ctx context.Context, what string, pk packets.Packet, kind byt
 	}
 }
 
-// expect takes a free identifier, or the one wanted. The channel has room for
-// one acknowledgement; answer is its sender, lost its closer.
-func (m *MQTT) expect(wanted uint16) (uint16, chan packets.Packet, error) {
+// expect takes a free identifier. The channel has room for one acknowledgement;
+// answer is its sender, lost its closer.
+func (m *MQTT) expect() (uint16, chan packets.Packet, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	select {
@@ -116,17 +127,14 @@ func (m *MQTT) expect(wanted uint16) (uint16, chan packets.Packet, error) {
 		return 0, nil, ErrClosed
 	default:
 	}
-	id := wanted
-	for tries := 0; id == 0 || wanted == 0 && m.waiting[id] != nil; tries++ {
-		if tries > 0xFFFF+1 {
-			return 0, nil, errAllTaken
-		}
-		m.last++
-		id = m.last
+	if len(m.waiting) == 0xFFFF {
+		return 0, nil, errAllTaken
+	}
+	for m.last++; m.last == 0 || m.waiting[m.last] != nil; m.last++ {
 	}
 	c := make(chan packets.Packet, 1)
-	m.waiting[id] = c
-	return id, c, nil
+	m.waiting[m.last] = c
+	return m.last, c, nil
 }
 
 func (m *MQTT) forget(id uint16) {

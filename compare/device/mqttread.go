@@ -109,10 +109,15 @@ func (m *MQTT) deliver(pk packets.Packet) error {
 	}
 	m.mu.Unlock()
 	if !again { // [MQTT-4.3.3-10]: the same QoS 2 message once only
+		msg := messageOf(pk)
 		select {
-		case m.incoming <- messageOf(pk):
-		case <-m.stop:
-			return ErrClosed
+		case m.incoming <- msg:
+		default: // full
+			select {
+			case m.incoming <- msg:
+			case <-m.stop:
+				return ErrClosed
+			}
 		}
 	}
 	switch pk.FixedHeader.Qos {

@@ -36,7 +36,7 @@ func (s *stream) handle(ev framer.Event) error {
 	}
 	switch string(st.Name) {
 	case "message", "presence":
-		return s.deliver(eventsOf(st, time.Now())...)
+		s.deliver(eventsOf(st, time.Now())...)
 	case "iq":
 		return s.iq(st)
 	case "error":
@@ -59,9 +59,7 @@ func (s *stream) iq(st *framer.Stanza) error {
 		return nil
 	}
 	if e, ok := notificationOf(st, time.Now()); ok {
-		if err := s.deliver(e); err != nil {
-			return err
-		}
+		s.deliver(e)
 	}
 	if xml := s.answer(st); xml != "" {
 		return s.say(xml)
@@ -69,16 +67,19 @@ func (s *stream) iq(st *framer.Stanza) error {
 	return nil
 }
 
-// deliver hands events on; it waits when nobody receives.
-func (s *stream) deliver(events ...Event) error {
+// deliver hands events on; it waits when nobody receives. Once the stream is
+// being closed, what does not fit is dropped, so that its end can be read.
+func (s *stream) deliver(events ...Event) {
 	for _, e := range events {
 		select {
 		case s.incoming <- e:
-		case <-s.stop:
-			// Closing: the rest of the stream is read and dropped, up to its end.
+		default: // full
+			select {
+			case s.incoming <- e:
+			case <-s.stop:
+			}
 		}
 	}
-	return nil
 }
 
 // attr appends an attribute, or nothing when value is empty.

@@ -69,7 +69,7 @@ func contactsOf(query framer.Element) []Contact {
 
 func (x *XMPP) rosterPush(iq *framer.Stanza, query framer.Element) {
 	for _, c := range contactsOf(query) {
-		_ = x.deliver(Event{
+		x.deliver(Event{
 			Kind: KindRoster, ID: string(iq.ID), Contact: c.JID, Type: c.Subscription, Received: time.Now(), XML: iq.Raw,
 		})
 	}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package hubtest
+
+// raceDetector: the hub is built as the tests are.
+const raceDetector = false

@@ -1,0 +1,9 @@
+package integration
+
+import (
+	"testing"
+
+	"pushhub/integration/hubtest"
+)
+
+func TestMain(m *testing.M) { hubtest.Main(m) }

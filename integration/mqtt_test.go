@@ -1,0 +1,254 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"pushhub/integration/hubtest"
+)
+
+// An mqttMessage is an application message as a client saw or sent it.
+type mqttMessage struct {
+	Topic   string
+	Payload []byte
+	QoS     byte
+	Retain  bool
+}
+
+// mqttOptions say how an MQTT client connects. Without User it is anonymous.
+type mqttOptions struct {
+	User     string
+	Client   string
+	Version  string // 3.1, 3.1.1 or 5.0; "" leaves it to the client
+	Keep     bool   // ask for a session that outlives the connection
+	TLS      bool
+	Will     *mqttMessage
+	Password string // "" is hubtest.Password
+}
+
+// An mqttClient is one connected client, whoever wrote it.
+type mqttClient interface {
+	// Subscribe returns when the hub has granted the subscription.
+	Subscribe(filter string, qos byte)
+	// Publish returns when the hub has acknowledged it (QoS 1, 2) or it is written.
+	Publish(m mqttMessage)
+	// Await waits for the first message that match accepts.
+	Await(what string, match func(mqttMessage) bool) mqttMessage
+	// Quit disconnects as MQTT has it, with a DISCONNECT.
+	Quit()
+}
+
+// An mqttKind is a client library, or one version of the protocol in it.
+type mqttKind struct {
+	name string
+	need func(t testing.TB)
+	dial func(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient
+}
+
+var mqttKinds = []mqttKind{
+	{"mosquitto", needMosquitto, dialMosquitto},
+	{"paho-python-3.1", needPahoPython, pahoPython("3.1")},
+	{"paho-python-3.1.1", needPahoPython, pahoPython("3.1.1")},
+	{"paho-python-5.0", needPahoPython, pahoPython("5.0")},
+	{"paho-go-3.1.1", func(testing.TB) {}, dialPahoGo3},
+	{"paho-go-5.0", func(testing.TB) {}, dialPahoGo5},
+}
+
+// exactly accepts a message on a topic with this very payload.
+func exactly(topic string, payload []byte) func(mqttMessage) bool {
+	return func(m mqttMessage) bool { return m.Topic == topic && bytes.Equal(m.Payload, payload) }
+}
+
+// onTopic accepts any message on a topic.
+func onTopic(topic string) func(mqttMessage) bool {
+	return func(m mqttMessage) bool { return m.Topic == topic }
+}
+
+func (o mqttOptions) password() string {
+	if o.Password == "" {
+		return hubtest.Password
+	}
+	return o.Password
+}
+
+func fromEvent(t testing.TB, e hubtest.Event) mqttMessage {
+	return mqttMessage{Topic: e.Topic, Payload: e.Bytes(t), QoS: byte(e.QoS), Retain: bool(e.Retain)}
+}
+
+func awaitEvent(t testing.TB, c *hubtest.Client, what string, match func(mqttMessage) bool) mqttMessage {
+	t.Helper()
+	var got mqttMessage
+	c.Find(what, func(e hubtest.Event) bool {
+		if e.Event != "message" {
+			return false
+		}
+		got = fromEvent(t, e)
+		return match(got)
+	})
+	return got
+}
+
+func needMosquitto(t testing.TB) {
+	t.Helper()
+	hubtest.Need(t, "mosquitto_pub, mosquitto_sub (mosquitto-clients)",
+		hubtest.Installed("mosquitto_pub") && hubtest.Installed("mosquitto_sub") && hubtest.Installed("stdbuf"))
+}
+
+func needPahoPython(t testing.TB) {
+	t.Helper()
+	hubtest.Need(t, "Paho for Python (python3-paho-mqtt)", hubtest.PythonHas("paho.mqtt.client"))
+}
+
+// A mosquitto is mosquitto_sub for each subscription and mosquitto_pub for each message.
+type mosquitto struct {
+	t    testing.TB
+	hub  *hubtest.Hub
+	o    mqttOptions
+	subs []*hubtest.Client
+}
+
+func dialMosquitto(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient {
+	return &mosquitto{t: t, hub: h, o: o}
+}
+
+// flags are those that mosquitto_pub and mosquitto_sub share.
+func (m *mosquitto) flags(client string) []string {
+	address := m.hub.MQTT
+	if m.o.TLS {
+		address = m.hub.MQTTS
+	}
+	host, port := hubtest.HostPort(m.t, address)
+	flags := []string{"-h", host, "-p", port, "-i", client}
+	if m.o.User != "" {
+		flags = append(flags, "-u", m.o.User, "-P", m.o.password())
+	}
+	if v := map[string]string{"3.1": "mqttv31", "3.1.1": "mqttv311", "5.0": "mqttv5"}[m.o.Version]; v != "" {
+		flags = append(flags, "-V", v)
+	}
+	if m.o.TLS {
+		flags = append(flags, "--cafile", m.hub.Certificate())
+	}
+	return flags
+}
+
+func (m *mosquitto) Subscribe(filter string, qos byte) {
+	m.t.Helper()
+	client := m.o.Client
+	if len(m.subs) > 0 {
+		client += "-" + strconv.Itoa(len(m.subs))
+	}
+	const format = `{"event":"message","topic":"%t","payload":"%x","qos":%q,"retain":%r}`
+	argv := append([]string{"stdbuf", "-oL", "mosquitto_sub", "-d", "-F", format, "-t", filter, "-q", strconv.Itoa(int(qos))},
+		m.flags(client)...)
+	if m.o.Keep {
+		argv = append(argv, "-c")
+		if m.o.Version == "5.0" {
+			argv = append(argv, "-x", "3600")
+		}
+	}
+	if w := m.o.Will; w != nil {
+		argv = append(argv, "--will-topic", w.Topic, "--will-payload", string(w.Payload), "--will-qos", strconv.Itoa(int(w.QoS)))
+		if w.Retain {
+			argv = append(argv, "--will-retain")
+		}
+	}
+	sub := &hubtest.Client{Process: hubtest.Start(m.t, "mosquitto_sub "+client, m.hub.ClientEnv(), argv...)}
+	sub.Debug("subscription", "Subscribed (mid:")
+	m.subs = append(m.subs, sub)
+}
+
+func (m *mosquitto) Publish(p mqttMessage) {
+	m.t.Helper()
+	argv := append([]string{"-s", "-t", p.Topic, "-q", strconv.Itoa(int(p.QoS))}, m.flags(m.o.Client+"-pub")...)
+	if p.Retain {
+		argv = append(argv, "-r")
+	}
+	pub := exec.Command("mosquitto_pub", argv...)
+	pub.Stdin = bytes.NewReader(p.Payload)
+	if out, err := pub.CombinedOutput(); err != nil {
+		m.t.Fatalf("mosquitto_pub -t %s: %v\n%s", p.Topic, err, out)
+	}
+}
+
+func (m *mosquitto) Await(what string, match func(mqttMessage) bool) mqttMessage {
+	m.t.Helper()
+	if len(m.subs) == 0 {
+		m.t.Fatalf("mosquitto %s has no subscription", m.o.Client)
+	}
+	return awaitEvent(m.t, m.subs[len(m.subs)-1], what, match)
+}
+
+func (m *mosquitto) Quit() {
+	for _, sub := range m.subs {
+		sub.Signal(interrupt) // mosquitto_sub sends DISCONNECT
+		_ = sub.Wait()
+	}
+	m.subs = nil
+}
+
+// cut kills the last mosquitto_sub: the connection breaks without a DISCONNECT.
+func (m *mosquitto) cut() { m.subs[len(m.subs)-1].Kill() }
+
+// A pahoPythonClient is clients/paho_agent.py.
+type pahoPythonClient struct {
+	*hubtest.Client
+	t       testing.TB
+	present bool // the hub had the session
+}
+
+func pahoPython(version string) func(testing.TB, *hubtest.Hub, mqttOptions) mqttClient {
+	return func(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient {
+		t.Helper()
+		o.Version = version
+		return dialPahoPython(t, h, o)
+	}
+}
+
+func dialPahoPython(t testing.TB, h *hubtest.Hub, o mqttOptions) *pahoPythonClient {
+	t.Helper()
+	host, port := hubtest.HostPort(t, h.MQTT)
+	how := map[string]any{"client": o.Client, "version": o.Version, "clean": !o.Keep}
+	if o.TLS {
+		host, port = hubtest.HostPort(t, h.MQTTS)
+		how["ca"] = h.Certificate()
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatalf("port %q: %v", port, err)
+	}
+	how["host"], how["port"] = host, number
+	if o.User != "" {
+		how["user"], how["password"] = o.User, o.password()
+	}
+	if w := o.Will; w != nil {
+		how["will"], how["will_payload"] = w.Topic, hex.EncodeToString(w.Payload)
+		how["will_qos"], how["will_retain"] = w.QoS, w.Retain
+	}
+	arg, err := json.Marshal(how)
+	if err != nil {
+		t.Fatalf("encoding the options of Paho: %v", err)
+	}
+	c := hubtest.Script(h, fmt.Sprintf("paho-python %s %s", o.Version, o.Client), "/usr/bin/python3", "paho_agent.py", string(arg))
+	is := c.Ready()
+	return &pahoPythonClient{Client: c, t: t, present: is.Present}
+}
+
+func (p *pahoPythonClient) Subscribe(filter string, qos byte) {
+	p.t.Helper()
+	p.Must("subscribe", hubtest.Command{"topic": filter, "qos": qos})
+}
+
+func (p *pahoPythonClient) Publish(m mqttMessage) {
+	p.t.Helper()
+	p.Must("publish", hubtest.Command{"topic": m.Topic, "payload": hex.EncodeToString(m.Payload), "qos": m.QoS, "retain": m.Retain})
+}
+
+func (p *pahoPythonClient) Await(what string, match func(mqttMessage) bool) mqttMessage {
+	p.t.Helper()
+	return awaitEvent(p.t, p.Client, what, match)
+}

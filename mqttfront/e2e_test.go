@@ -1,0 +1,320 @@
+package mqttfront_test
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pushhub/bus"
+	"pushhub/core"
+	"pushhub/mqttfront"
+)
+
+// A hub is a whole one: router, memory bus, MQTT front on a port of its own.
+type hub struct {
+	t      testing.TB
+	router *core.Router
+	front  *mqttfront.Front
+	bus    *bus.Memory
+	addr   string
+}
+
+func startHub(t testing.TB, opt mqttfront.Options) *hub {
+	t.Helper()
+	mem := bus.NewMemory()
+	h := &hub{t: t, bus: mem, router: core.NewRouter(core.Options{Journal: mem.Journal(), Rows: mem.Rows()})}
+	ctx, stop := context.WithCancel(context.Background())
+	ready := make(chan struct{}) // closed by the router when it has caught up
+	var work sync.WaitGroup
+	work.Go(func() {
+		if err := h.router.Run(ctx, func() { close(ready) }); err != nil {
+			t.Error(err)
+		}
+	})
+	<-ready
+	opt.Anonymous = true
+	h.front = mqttfront.New(h.router, opt)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.addr = ln.Addr().String()
+	work.Go(func() {
+		if err := h.front.Serve(ln); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		end, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := h.front.Shutdown(end); err != nil {
+			t.Error(err)
+		}
+		stop()
+		work.Wait()
+		if err := mem.Close(end); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// A peer is one client, byte for byte.
+type peer struct {
+	t testing.TB
+	net.Conn
+}
+
+// dial connects and sends CONNECT: version, flags, client id.
+func (h *hub) dial(version int, flags byte, id, connack string) *peer {
+	h.t.Helper()
+	c, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	p := &peer{h.t, c}
+	h.t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		h.t.Fatal(err)
+	}
+	props := ""
+	if version == 5 {
+		props = "00"
+		if flags&2 == 0 {
+			props = "05 11 00000e10"
+		}
+	}
+	body := fmt.Sprintf("0004 4d515454 %02x %02x 003c %s %04x %x", version, flags, props, len(id), id)
+	p.send("10", body)
+	p.want(connack)
+	return p
+}
+
+// send sends one packet: its first byte and its body, in hex.
+func (p *peer) send(head, body string) {
+	p.t.Helper()
+	b := unhex(p.t, body)
+	if len(b) > 127 {
+		p.t.Fatal("only short packets here")
+	}
+	if _, err := p.Write(append(append(unhex(p.t, head), byte(len(b))), b...)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// want reads exactly these bytes.
+func (p *peer) want(s string) {
+	p.t.Helper()
+	want := unhex(p.t, s)
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(p, got)
+	if err != nil || string(got) != string(want) {
+		p.t.Fatalf("received %x (%v), want %x", got[:n], err, want)
+	}
+}
+
+// quiet checks that nothing else has come.
+func (p *peer) quiet() {
+	p.t.Helper()
+	p.send("c0", "")
+	p.want("d000")
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+const (
+	connack  = "2002 0000"
+	present  = "2002 0100"
+	connack5 = "2010 0000 0d 210400 220010 2700100000 2a00"
+	present5 = "2010 0100 0d 210400 220010 2700100000 2a00"
+)
+
+func TestPublishersReachSubscribers(t *testing.T) {
+	h := startHub(t, mqttfront.Options{})
+	sub4, sub5, pub := h.dial(4, 2, "s4", connack), h.dial(5, 2, "s5", connack5), h.dial(4, 2, "p", connack)
+	sub4.send("82", "0001 0001 61 02")
+	sub4.want("9003 0001 02")
+	sub5.send("82", "0001 02 0b07 0001 2b 01")
+	sub5.want("9004 0001 00 01")
+
+	pub.send("30", "0001 61 6869")
+	sub4.want("3005 0001 61 6869")
+	sub5.want("3008 0001 61 02 0b07 6869")
+
+	pub.send("32", "0001 61 000a 6869")
+	pub.want("4002 000a")
+	sub4.want("3207 0001 61 0001 6869")
+	sub4.send("40", "0001")
+	sub5.want("320a 0001 61 0001 02 0b07 6869")
+	sub5.send("40", "0001")
+
+	pub.send("34", "0001 61 000b 6869")
+	pub.want("5002 000b")
+	pub.send("62", "000b")
+	pub.want("7002 000b")
+	sub4.want("3407 0001 61 0002 6869")
+	sub4.send("50", "0002")
+	sub4.want("6202 0002")
+	sub4.send("70", "0002")
+	sub5.want("320a 0001 61 0002 02 0b07 6869")
+	sub4.quiet()
+	sub5.quiet()
+}
+
+func TestRetainedMessages(t *testing.T) {
+	h := startHub(t, mqttfront.Options{})
+	pub := h.dial(4, 2, "p", connack)
+	pub.send("33", "0001 61 0001 6f6c64")
+	pub.want("4002 0001")
+	sub := h.dial(4, 2, "s", connack)
+	sub.send("82", "0001 0001 61 01")
+	sub.want("9003 0001 01")
+	sub.want("3308 0001 61 0001 6f6c64")
+	pub.send("33", "0001 61 0002 6e6577")
+	pub.want("4002 0002")
+	sub.want("3208 0001 61 0002 6e6577")
+}
+
+func TestPersistentSessionsWait(t *testing.T) {
+	for _, version := range []int{4, 5} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			h := startHub(t, mqttfront.Options{})
+			fresh, again, none := connack, present, ""
+			if version == 5 {
+				fresh, again, none = connack5, present5, "00"
+			}
+			sub := h.dial(version, 0, "s", fresh)
+			sub.send("82", "0001"+none+"0001 61 01")
+			if version == 5 {
+				sub.want("9004 0001 00 01")
+			} else {
+				sub.want("9003 0001 01")
+			}
+			sub.send("e0", "")
+			if _, err := sub.Read(make([]byte, 1)); err != io.EOF {
+				t.Fatalf("after DISCONNECT: %v", err)
+			}
+			pub := h.dial(4, 2, "p", connack)
+			pub.send("32", "0001 61 000a 31")
+			pub.want("4002 000a")
+			pub.send("32", "0001 61 000b 32")
+			pub.want("4002 000b")
+
+			sub = h.dial(version, 0, "s", again)
+			length := "06"
+			if version == 5 {
+				length = "07"
+			}
+			sub.want("32" + length + "0001 61 0001" + none + "31  32" + length + "0001 61 0002" + none + "32")
+			sub.send("40", "0001")
+			sub.quiet()
+			sub.Close()
+			sub = h.dial(version, 0, "s", again)
+			sub.want("3a" + length + "0001 61 0002" + none + "32")
+		})
+	}
+}
+
+func TestWillIsPublishedForTheLost(t *testing.T) {
+	h := startHub(t, mqttfront.Options{})
+	watch := h.dial(4, 2, "w", connack)
+	watch.send("82", "0001 0001 77 00")
+	watch.want("9003 0001 00")
+	c, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dying := &peer{t, c}
+	dying.send("10", "0004 4d515454 04 06 003c 0001 64 0001 77 0004 676f6e65")
+	dying.want(connack)
+	dying.Close()
+	watch.want("3007 0001 77 676f6e65")
+}
+
+func TestTakeoverOverTheWire(t *testing.T) {
+	h := startHub(t, mqttfront.Options{})
+	first := h.dial(5, 2, "same", connack5)
+	second := h.dial(4, 2, "same", connack)
+	got, err := io.ReadAll(first)
+	if err != nil || len(got) < 3 || got[0] != 0xe0 || got[2] != 0x8e {
+		t.Fatalf("the first connection got %x, %v", got, err)
+	}
+	second.quiet()
+}
+
+func TestQoS1SurvivesASlowSubscriber(t *testing.T) {
+	h := startHub(t, mqttfront.Options{QueueBytes: 16 << 10})
+	sub, pub := h.dial(4, 0, "s", connack), h.dial(4, 2, "p", connack)
+	sub.send("82", "0001 0001 61 01")
+	sub.want("9003 0001 01")
+	const n = 3000
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		for i := range n {
+			pub.send("32", fmt.Sprintf("0001 61 %04x %0200x", i+1, i))
+			pub.want(fmt.Sprintf("4002 %04x", i+1))
+		}
+	})
+	for i := range n {
+		sub.want(fmt.Sprintf("3269 0001 61 %04x %0200x", i+1, i))
+		sub.send("40", fmt.Sprintf("%04x", i+1))
+	}
+	sent.Wait()
+}
+
+func TestLogins(t *testing.T) {
+	h := startHub(t, mqttfront.Options{})
+	registered := make(chan error, 1)
+	h.router.Register("alice", "secret", func(_ string, err error) { registered <- err })
+	if err := <-registered; err != nil {
+		t.Fatal(err)
+	}
+	for password, want := range map[string]string{"secret": connack, "wrong!": "2002 0004"} {
+		c, err := net.Dial("tcp", h.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &peer{t, c}
+		p.send("10", fmt.Sprintf("0004 4d515454 04 c2 003c 0001 63 0005 616c696365 0006 %x", password))
+		p.want(want)
+		p.Close()
+	}
+}
+
+func TestCountersAndShutdown(t *testing.T) {
+	h := startHub(t, mqttfront.Options{})
+	c := h.dial(5, 2, "c", connack5)
+	c.send("30", "0001 61 00 6869")
+	c.quiet()
+	got := h.front.Counters()
+	if got.Connections != 1 || got.Accepted != 1 || got.Received != 1 {
+		t.Errorf("counters %+v", got)
+	}
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		done <- h.front.Shutdown(ctx)
+	}()
+	rest, err := io.ReadAll(c)
+	if err != nil || len(rest) < 3 || rest[2] != 0x8b {
+		t.Errorf("on shutdown the client got %x, %v", rest, err)
+	}
+	c.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

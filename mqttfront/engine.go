@@ -1,0 +1,230 @@
+package mqttfront
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"pushhub/core"
+	"pushhub/core/qos"
+	"pushhub/core/wire"
+)
+
+// A stage is how far a connection has come.
+type stage uint8
+
+const (
+	expecting stage = iota // CONNECT
+	loggingIn
+	attaching
+	connected
+)
+
+var (
+	// errNoRoom asks for the same frame again when an answer has left the ring.
+	errNoRoom = errors.New("mqtt: too many publications are unanswered")
+	// errBusy asks for the same frame again when the core may have room.
+	errBusy = errors.New("mqtt: the journal is behind")
+	// errDisconnected is why a connection ended that the client ended by DISCONNECT.
+	errDisconnected = errors.New("mqtt: the client disconnected")
+	// errSilent is why a connection ended on which no CONNECT came.
+	errSilent = errors.New("mqtt: no CONNECT in time")
+	// errKeepalive is why a connection ended that was silent for too long.
+	errKeepalive error = packets.ErrKeepAliveTimeout
+	// errNotMQTT is why a connection ended that began with something else.
+	errNotMQTT = errors.New("mqtt: the first packet is not CONNECT")
+)
+
+// An engine is one connection: a wire.Handler towards the transport, a
+// core.Device towards the core.
+type engine struct {
+	front *Front
+	conn  link
+	since time.Time
+
+	// The reader's own: Input, and callbacks while input waits behind the gate.
+	stage     stage // becomes connected under mu
+	greeting  *greeting
+	account   string
+	failed    error // of Login or Attach
+	limit     int   // bytes of a packet
+	graceful  bool
+	answered  bool   // an answer may be ready at the end of this Input
+	received  uint64 // publications in this Input
+	msg       core.Message
+	lastTopic []byte
+	lastRoute *core.Route
+	aliases   *[aliasMax + 1][]byte
+
+	// Set before the session begins, read-only from then on.
+	version   byte // written under mu
+	clientID  string
+	session   session // written under mu
+	packetMax int     // the largest packet that the client takes; 0: any
+	patience  time.Duration
+	noExpiry  bool // CONNECT asked for a session that ends with the connection
+
+	gate    atomic.Int32 // see await
+	stalled atomic.Bool  // Input waits for wake
+	resumed atomic.Int64 // when it last went on after a wait, Unix nanoseconds
+	greeted atomic.Bool  // CONNECT has come
+	full    atomic.Bool  // a delivery found no room: the core waits for Drained
+	ended   atomic.Bool  // nothing more is appended
+	sent    atomic.Uint64
+
+	mu        sync.Mutex // guards the rest, and writes as said above
+	ring      qos.Ring
+	connacked bool
+	closed    bool
+	cause     error // why it ended; read-only once ended is set
+}
+
+func newEngine(f *Front, conn link, now time.Time) *engine {
+	return &engine{front: f, conn: conn, since: now, limit: min(connectLimit, f.opt.MaxPacketSize)}
+}
+
+// Input handles the packets of one read. What they cause is written once, at its end.
+func (e *engine) Input(b *core.Batch, data []byte) (used int, err error) {
+	if e.ended.Load() {
+		return len(data), nil
+	}
+	if err = e.goOn(b); err == nil {
+		used, err = e.frames(b, data)
+	}
+	if e.answered {
+		e.answered = false
+		e.answer(b)
+	}
+	if e.received > 0 {
+		e.front.count.received.Add(e.received)
+		e.received = 0
+	}
+	if err != nil && !errors.Is(err, wire.ErrPause) {
+		e.abort(b, err)
+	}
+	return used, err
+}
+
+// goOn takes up what an earlier Input left waiting.
+func (e *engine) goOn(b *core.Batch) error {
+	if e.gate.Load() != gateOpen {
+		return wire.ErrPause
+	}
+	switch e.stage {
+	case loggingIn:
+		return e.attach(b)
+	case attaching:
+		return e.failed
+	}
+	if e.conn.Queued() <= 2*e.front.opt.QueueBytes {
+		return nil
+	}
+	// The client does not take what it asks for.
+	e.stalled.Store(true)
+	if e.conn.Queued() <= 2*e.front.opt.QueueBytes && e.stalled.Swap(false) {
+		return nil
+	}
+	return wire.ErrPause
+}
+
+func (e *engine) frames(b *core.Batch, data []byte) (used int, err error) {
+	if e.stage == expecting && len(data) > 0 && data[0] != packets.Connect<<4 {
+		return 0, errNotMQTT // [MQTT-3.1.0-1]
+	}
+	for {
+		f, err := nextFrame(data[used:], e.limit)
+		if err != nil || f.size == 0 {
+			return used, err
+		}
+		if err = e.handle(b, f); err != nil {
+			if errors.Is(err, errNoRoom) || errors.Is(err, errBusy) {
+				return used, e.stall(b, err)
+			}
+			return used + f.size, err
+		}
+		used += f.size
+	}
+}
+
+// stall makes Input wait for wake, after which it gets the same frame again. The
+// next Tick wakes it, if nothing does before.
+func (e *engine) stall(b *core.Batch, why error) error {
+	e.answer(b)
+	e.stalled.Store(true)
+	if errors.Is(why, errNoRoom) && e.hasRoom() {
+		e.wake() // what made room looked for a stalled input too early
+	}
+	return wire.ErrPause
+}
+
+func (e *engine) hasRoom() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ring.Room()
+}
+
+func (e *engine) handle(b *core.Batch, f frame) error {
+	if f.kind == packets.Publish && e.stage == connected {
+		err := e.publish(b, f)
+		if err == nil {
+			e.received++
+		}
+		return err
+	}
+	if e.stage != connected {
+		return e.connect(b, f)
+	}
+	if err := checkFlags(f, e.version); err != nil {
+		return err
+	}
+	switch f.kind {
+	case packets.Puback, packets.Pubrec, packets.Pubcomp:
+		return e.acked(b, f)
+	case packets.Pubrel:
+		return e.release(b, f)
+	case packets.Subscribe:
+		return e.subscribe(b, f)
+	case packets.Unsubscribe:
+		return e.unsubscribe(b, f)
+	case packets.Pingreq:
+		e.send(b, []byte{packets.Pingresp << 4, 0}) // [MQTT-3.12.4-1]
+		return nil
+	case packets.Disconnect:
+		return e.disconnect(f)
+	case packets.Connect:
+		return packets.ErrProtocolViolationSecondConnect // [MQTT-3.1.0-2]
+	}
+	return packets.ErrProtocolViolation
+}
+
+// begin is link.Begin, but refuses once the last packet is appended.
+func (e *engine) begin(b *core.Batch, n int) ([]byte, bool) {
+	buf, ok := e.conn.Begin(n)
+	if ok && e.ended.Load() {
+		e.end(b, buf)
+		return nil, false
+	}
+	return buf, ok
+}
+
+func (e *engine) end(b *core.Batch, buf []byte) {
+	if e.conn.End(buf) {
+		b.Touch(e)
+	}
+}
+
+// send appends a packet that must be sent whatever the bound.
+func (e *engine) send(b *core.Batch, packet []byte) {
+	if buf, ok := e.begin(b, 0); ok {
+		e.end(b, append(buf, packet...))
+	}
+}
+
+// drop counts a publication that went nowhere.
+func (e *engine) drop(err error) {
+	e.front.count.drop(err)
+	e.front.opt.Log.Debug("publication dropped", "client", e.clientID, "err", err)
+}

@@ -1,0 +1,63 @@
+package mqttfront
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+)
+
+// Options of a Front. A zero value stands for the default that is named.
+type Options struct {
+	// Anonymous lets clients without a user name in, as core.Anonymous.
+	Anonymous bool
+	// MaxPacketSize bounds the packets that clients may send, in bytes: 1 MiB.
+	MaxPacketSize int
+	// ReceiveMax is how many QoS 1 and 2 publications a client may have unanswered: 1024.
+	ReceiveMax uint16
+	// MaxKeepalive lowers the keepalive that MQTT 5 clients ask for; 0: as they wish.
+	MaxKeepalive time.Duration
+	// SessionExpiryMax bounds how long a session outlives its connection, and is how
+	// long persistent sessions of MQTT 3 do: 7 days.
+	SessionExpiryMax time.Duration
+	// ConnectTimeout is how long a client may take to send CONNECT: 10 s.
+	ConnectTimeout time.Duration
+	// MaxConns bounds the connections; 0: no bound but the system's.
+	MaxConns int
+	// QueueBytes bounds the out-queue of a connection: 1 MiB. A client that lets
+	// twice as much pile up is not read from until it has taken some of it.
+	QueueBytes int
+	// TLS is for ServeTLS.
+	TLS *tls.Config
+	// Window bounds the unacknowledged deliveries of a client: 256.
+	Window int
+	// Log: slog.Default.
+	Log *slog.Logger
+}
+
+const (
+	// connectLimit bounds CONNECT, which comes from strangers: a will of 64 KiB and 32 KiB for all else.
+	connectLimit = 96 << 10
+	// aliasMax is how many topic aliases a client may set.
+	aliasMax = 16
+	// clientIDMax bounds client ids, in bytes: they are resourceparts of JIDs too (RFC 7622 §3.4).
+	clientIDMax = 1023
+)
+
+func (o Options) withDefaults() Options {
+	set(&o.MaxPacketSize, 1<<20)
+	set(&o.ReceiveMax, 1024)
+	set(&o.SessionExpiryMax, 7*24*time.Hour)
+	set(&o.ConnectTimeout, 10*time.Second)
+	set(&o.QueueBytes, 1<<20)
+	set(&o.Window, 256)
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return o
+}
+
+func set[T int | uint16 | time.Duration](v *T, otherwise T) {
+	if *v <= 0 {
+		*v = otherwise
+	}
+}

@@ -1,0 +1,116 @@
+package xmppfront
+
+import (
+	"mellium.im/xmpp/jid"
+
+	"pushhub/core"
+	"pushhub/xmppfront/framer"
+)
+
+// bind gives the client its resource. RFC 6120 §7
+func (e *engine) bind(b *core.Batch, q *query) {
+	if q.get || string(q.child.Name) != "bind" {
+		e.refuse(b, q.answer, badRequest)
+		return
+	}
+	wanted := ""
+	for c := range q.child.Children {
+		if string(c.Name) == "resource" {
+			wanted = string(framer.Unescape(nil, c.Inner))
+		}
+	}
+	resource, err := newResource(wanted)
+	if err != nil {
+		e.refuse(b, q.answer, badRequest) // RFC 6120 §7.7.2.1
+		return
+	}
+	a := q.answer
+	e.attach(b, resource, func(b *core.Batch, err error) {
+		if err != nil {
+			e.refuse(b, a, faultOf(err))
+			return
+		}
+		p := []byte("<bind xmlns='" + nsBind + "'>")
+		p = textElement(p, "jid", e.jid)
+		a.noTo = true // it asked without an address, and some clients balk at one
+		e.result(b, a, append(p, "</bind>"...))
+	})
+}
+
+// newResource prepares a resourcepart, or makes one when none is wanted.
+func newResource(wanted string) (string, error) {
+	if wanted == "" {
+		return randomID(), nil // RFC 6120 §7.6
+	}
+	j, err := jid.New("", "resource", wanted) // RFC 7622 §3.4
+	if err != nil {
+		return "", err
+	}
+	return resourceFrom(j.Resourcepart()), nil
+}
+
+// attach opens the session of this device before the client hears of it, so
+// that no message is lost; whoever had it before is closed with a conflict
+// (RFC 6120 §7.7.2.2, third way).
+func (e *engine) attach(b *core.Batch, resource string, then func(b *core.Batch, err error)) {
+	f := e.front
+	e.self = core.Address{Account: e.account, Resource: resource}
+	e.jid = f.jid(e.self)
+	e.full = framer.AppendEscapedAttr(nil, e.jid)
+	e.bare = framer.AppendEscapedAttr(nil, f.jid(core.Address{Account: e.account}))
+	e.push = f.isAndroidpn(resource)
+	done := e.await()
+	req := core.Attach{Address: e.self, Device: e, Clean: true, Inbox: true, Silent: true, Protocol: "xmpp"}
+	e.join(b, req, &e.own, func(err error) {
+		done(func(b *core.Batch) {
+			if err != nil {
+				e.self, e.jid = core.Address{}, ""
+			} else {
+				e.stage = stageBound
+				e.framer.SetLimits(framer.Limits{StanzaBytes: f.opt.MaxStanza, Depth: maxDepth})
+			}
+			then(b, err)
+			if err == nil {
+				e.begin(b)
+			}
+		})
+	})
+}
+
+// begin lets deliveries flow, now that the client knows its address.
+func (e *engine) begin(b *core.Batch) {
+	e.mu.Lock()
+	e.ready = true
+	waits := e.ownFull
+	e.ownFull = false
+	e.mu.Unlock()
+	if waits {
+		e.own.Drained(b)
+	}
+}
+
+// join attaches, and keeps the attachment in place. When the connection has
+// ended meanwhile it is given back at once.
+func (e *engine) join(b *core.Batch, req core.Attach, place **core.Attachment, then func(err error)) {
+	f := e.front
+	f.late.Add(1)
+	f.router.Attach(b, req, func(_ *core.Batch, att *core.Attachment, _ bool, err error) {
+		e.mu.Lock()
+		closed := e.closed
+		if !closed && err == nil {
+			*place = att
+		}
+		e.mu.Unlock()
+		if !closed || err != nil {
+			f.late.Done()
+			then(err)
+			return
+		}
+		go func() { // the router may hold locks here
+			defer f.late.Done()
+			var own core.Batch
+			att.Detach(&own, false)
+			own.Flush()
+		}()
+	})
+}

@@ -1,0 +1,213 @@
+package xmppfront
+
+import (
+	"bytes"
+	"errors"
+
+	"mellium.im/xmpp/stanza"
+
+	"pushhub/core"
+	"pushhub/xmppfront/framer"
+)
+
+const (
+	nsChatStates = "http://jabber.org/protocol/chatstates" // XEP-0085
+	nsHints      = "urn:xmpp:hints"                        // XEP-0334
+	nsStanzaID   = stanza.NSSid                            // XEP-0359
+)
+
+// publish is a publish that waits for the journal.
+type publish struct {
+	answer answer
+	done   []byte // the payload of the result; nil: nothing is answered when all is well
+}
+
+// message takes a message stanza. RFC 6121 §5.2
+func (e *engine) message(b *core.Batch, s *framer.Stanza) {
+	e.front.counts.messagesIn.Add(1)
+	if !e.ownFrom(b, s) {
+		return
+	}
+	if err := e.sendMessage(b, s); err != nil {
+		e.refuseMessage(b, s, faultOf(err))
+	}
+}
+
+// refuseMessage answers a message with an error, unless it is one itself. RFC 6120 §8.3.1
+func (e *engine) refuseMessage(b *core.Batch, s *framer.Stanza, f fault) {
+	if string(s.Type) == "error" {
+		e.ignore()
+		return
+	}
+	e.refuse(b, answerTo(s), f)
+}
+
+func (e *engine) sendMessage(b *core.Batch, s *framer.Stanza) error {
+	to := e.target(s.To)
+	switch to.place {
+	case placeNone: // RFC 6120 §10.3.1
+		to = address{placeAccount, core.Address{Account: e.account}}
+	case placeAccount:
+	case placeRemote:
+		return remoteMissing
+	case placeBad:
+		return jidMalformed
+	case placeServer, placePubSub:
+		return unavailable
+	}
+	typ := string(s.Type)
+	if typ == "groupchat" {
+		return unavailable // RFC 6121 §8.5.2.1.1: there are no rooms here
+	}
+	if typ == "error" && to.Resource == "" {
+		e.ignore() // RFC 6121 §8.5.2.1.1
+		return nil
+	}
+	e.msg.Reset()
+	if err := e.readMessage(s, &e.msg); err != nil {
+		return err
+	}
+	e.msg.Resource = to.Resource
+	e.topic = append(append(append(e.topic[:0], "$inbox/"...), to.Account...), '/')
+	e.topic = append(e.topic, e.account...)
+	err := e.publish(b, e.topic, publish{answer: answerTo(s)})
+	if errors.Is(err, core.ErrNotFound) || errors.Is(err, core.ErrBadTopic) {
+		return unavailable // RFC 6121 §8.5.1
+	}
+	return err
+}
+
+// readMessage translates a stanza. What it sets in m lies in e's scratch memory.
+func (e *engine) readMessage(s *framer.Stanza, m *core.Message) error {
+	m.ID, m.Type = string(s.ID), string(s.Type)
+	worth, hint, err := e.readChildren(s, m)
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.Type == "headline", m.Type == "error": // RFC 6121 §5.2.2, §8.5.2.2.1: never kept
+	case hint == "no-store": // XEP-0334 §4.3
+	case worth, hint == "store":
+		m.QoS = 1
+	}
+	e.native = appendChildren(e.native[:0], s, e.strip)
+	m.Native, m.NativeForm = e.native, core.NativeXMPP
+	return nil
+}
+
+// readChildren finds the payload among the children of a message, and whether
+// one of them is worth keeping.
+func (e *engine) readChildren(s *framer.Stanza, m *core.Message) (worth bool, hint string, err error) {
+	var best payloadRank
+	for c := range s.Children {
+		switch string(c.Space) {
+		case nsChatStates:
+			continue
+		case nsHints:
+			hint = string(c.Name)
+			continue
+		case framer.NSClient:
+			switch string(c.Name) {
+			case "thread":
+				continue
+			case "subject":
+				m.Subject = string(framer.Unescape(nil, c.Inner))
+			}
+		}
+		worth = true
+		if rank := rankOf(c); rank > best {
+			best = rank
+			if e.text, err = readPayload(e.text[:0], c, m); err != nil {
+				return false, "", err
+			}
+		}
+	}
+	m.Payload = e.text
+	if best == rankNone {
+		m.Payload = nil
+	}
+	return worth, hint, nil
+}
+
+// strip reports children that only the server may add: they are not passed on.
+func (e *engine) strip(c framer.Element) bool {
+	var by []byte
+	switch {
+	case string(c.Space) == nsStanzaID && string(c.Name) == "stanza-id": // XEP-0359 §3.3
+		by, _ = c.Attr("by")
+	case string(c.Space) == nsDelay && string(c.Name) == "delay":
+		by, _ = c.Attr("from")
+	default:
+		return false
+	}
+	a := e.front.parse(by)
+	return a.place == placeServer || a.place == placeAccount && a.Resource == ""
+}
+
+// appendChildren appends the children of a stanza as they are, but for those to strip.
+func appendChildren(dst []byte, s *framer.Stanza, strip func(framer.Element) bool) []byte {
+	// Without prefixes declared on the stanza itself, its children mean the same
+	// in any other stanza.
+	alike := !bytes.Contains(s.Raw[:s.TagEnd], []byte("xmlns:"))
+	for c := range s.Children {
+		switch {
+		case strip != nil && strip(c):
+		case alike:
+			dst = append(dst, c.Raw...)
+		default:
+			dst = c.AppendStandalone(dst)
+		}
+	}
+	return dst
+}
+
+// publish sends e.msg to a topic. What it returns is for the sender to hear;
+// when it returns nil, the answer has been given, or Stored gives it.
+func (e *engine) publish(b *core.Batch, topic []byte, rec publish) error {
+	rt, err := e.own.Route(topic)
+	if err != nil {
+		return err
+	}
+	waits := e.msg.QoS > 0 || e.msg.Retain
+	if waits {
+		e.token++
+		e.mu.Lock()
+		if e.pending == nil {
+			e.pending = make(map[uint64]publish)
+		}
+		e.pending[e.token] = rec
+		e.mu.Unlock()
+	}
+	pending, err := e.own.Publish(b, rt, &e.msg, 0, e.token)
+	if pending {
+		return nil
+	}
+	if waits {
+		e.mu.Lock()
+		delete(e.pending, e.token)
+		e.mu.Unlock()
+	}
+	if err == nil && rec.done != nil {
+		e.result(b, rec.answer, rec.done)
+	}
+	return err
+}
+
+// Stored implements core.Device: a publish is durable, or refused.
+func (e *engine) Stored(b *core.Batch, token uint64, err error) {
+	e.mu.Lock()
+	rec, ok := e.pending[token]
+	delete(e.pending, token)
+	stalled := e.stalled && e.roomLocked()
+	e.mu.Unlock()
+	switch {
+	case !ok:
+	case err != nil:
+		e.refuse(b, rec.answer, faultOf(err))
+	case rec.done != nil:
+		e.result(b, rec.answer, rec.done)
+	}
+	if stalled {
+		e.conn.Resume()
+	}
+}

@@ -273,7 +273,7 @@ func (l *lane) store(ctx context.Context, frame []byte) (uint64, error) {
 		if ctx.Err() != nil {
 			return 0, fmt.Errorf("%w: a frame was not stored yet: %w", core.ErrStopped, err)
 		}
-		if !unknown && (l.sick || time.Since(start) >= l.limits.patience) {
+		if !unknown && (l.sick || errors.Is(err, core.ErrFull) || time.Since(start) >= l.limits.patience) {
 			l.sick = true
 			return 0, fmt.Errorf("%w: %w", core.ErrUnavailable, err)
 		}

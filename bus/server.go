@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
 	"golang.org/x/sys/unix"
+	"pushhub/core"
 )
 
 // embedded is the NATS server in this process. It listens to nothing.
@@ -131,7 +133,7 @@ func (r *reserve) check(now time.Time) error {
 	case err != nil:
 		r.err = err
 	case free < r.least:
-		r.err = fmt.Errorf("only %d MiB of the disk are free, %d are kept in reserve", free>>20, r.least>>20)
+		r.err = fmt.Errorf("%w: only %d MiB are free, %d are kept in reserve", core.ErrFull, free>>20, r.least>>20)
 	default:
 		r.err = nil
 	}

@@ -14,6 +14,7 @@ var (
 	ErrTakenOver     = errors.New("another connection took the session")            // 0x8E, conflict
 	ErrEnded         = errors.New("the operator or the account's removal ended it") // 0x98, not-authorized
 	ErrBadTopic      = errors.New("the topic or filter is not valid")               // 0x90 or 0x8F, jid-malformed
+	ErrFull          = errors.New("the disk is full")                               // 0x97, resource-constraint
 	ErrUnavailable   = errors.New("the journal cannot be written")                  // 0x88, internal-server-error
 	ErrQuota         = errors.New("a limit of the session is reached")              // 0x97, policy-violation
 	ErrPacketInUse   = errors.New("the packet identifier is in use")                // 0x91

@@ -24,6 +24,7 @@ var reasons = []reason{
 	{core.ErrBadTopic, packets.ErrTopicNameInvalid, 5, true},
 	{core.ErrQuota, packets.ErrQuotaExceeded, 3, false},
 	{core.ErrBusy, packets.ErrQuotaExceeded, 3, false},
+	{core.ErrFull, packets.ErrQuotaExceeded, 3, false},
 	{core.ErrUnavailable, packets.ErrServerUnavailable, 3, false},
 	{core.ErrStopped, packets.ErrServerShuttingDown, 3, false},
 	{core.ErrTakenOver, packets.ErrSessionTakenOver, 3, false},

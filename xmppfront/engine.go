@@ -123,9 +123,6 @@ func (e *engine) Input(b *core.Batch, data []byte) (n int, err error) {
 			return n, wire.ErrPause
 		}
 	}
-	if e.fatal != nil {
-		e.leave(b)
-	}
 	return n, e.fatal
 }
 
@@ -285,10 +282,14 @@ func (e *engine) Written(b *core.Batch, total uint64) {
 	}
 	own, shared := e.drained()
 	stalled := e.stalled && e.roomLocked()
+	over := e.ended && e.written >= e.appended
 	e.mu.Unlock()
 	for _, a := range due {
 		// ErrNotFound: the session was given to somebody else meanwhile.
 		_ = a.to.Ack(b, a.packet)
+	}
+	if over {
+		e.leave(b)
 	}
 	if own != nil {
 		own.Drained(b)
@@ -332,8 +333,9 @@ func (e *engine) Closed(b *core.Batch, err error) {
 	}
 }
 
-// leave gives up the sessions, as soon as it is known that nothing more will be
-// written to the client: what comes from then on is for its other devices.
+// leave gives up the sessions: once our </stream:stream> is written, so that all
+// before it is acknowledged, and not only when the client has closed the
+// connection: what comes from then on is for its other devices.
 func (e *engine) leave(b *core.Batch) {
 	e.mu.Lock()
 	own, shared, graceful := e.own, e.shared, e.graceful

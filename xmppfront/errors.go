@@ -95,6 +95,7 @@ var coreFaults = []struct {
 	{core.ErrForbidden, forbidden},
 	{core.ErrNotAuthorized, notAuthorized},
 	{core.ErrBadTopic, jidMalformed},
+	{core.ErrFull, overloaded},
 	{core.ErrUnavailable, internalError},
 	{core.ErrQuota, overPolicy},
 	{core.ErrUnsupported, notImplemented},

@@ -81,8 +81,6 @@ func (e *engine) Tick(now time.Time) error {
 		return errLoginSlow
 	case bound && expired:
 		e.end(&b, errIdle) // RFC 6120 §4.6.1, §4.9.3.4
-		e.leave(&b)
-		b.Flush()
 		return errIdle
 	case ping:
 		e.ping(&b)

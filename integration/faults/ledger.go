@@ -317,7 +317,7 @@ func (t *tally) missing() (seqs []int) {
 	for i := t.full; i < len(t.stream.sent); i++ {
 		came := i < len(t.first) && t.first[i] != 0
 		s := &t.stream.sent[i]
-		if s.acked != 0 && !came {
+		if s.acked != 0 && s.refused == 0 && !came {
 			seqs = append(seqs, i+1)
 		}
 		whole = whole && (came || s.refused != 0)

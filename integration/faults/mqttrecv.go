@@ -22,8 +22,8 @@ type mqttReceiver struct {
 	filters []string
 	ready   chan struct{} // closed by run when it has subscribed for the first time
 
-	known    bool            // the hub has acknowledged the session and its subscriptions
-	held     map[uint16]bool // QoS 2 packet identifiers that are received and not released
+	known bool            // the hub has acknowledged the session and its subscriptions
+	held  map[uint16]bool // QoS 2 packet identifiers that are received and not released
 }
 
 func (r *mqttReceiver) run() {

@@ -145,3 +145,21 @@ func writePEM(path, kind string, der []byte) error {
 	}
 	return os.WriteFile(path, b.Bytes(), 0o600)
 }
+
+// secret reads 32 random bytes from a file, which it makes when it is missing.
+func secret(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key = make([]byte, 32)
+		if _, err = rand.Read(key); err == nil {
+			err = os.WriteFile(path, key, 0o600)
+		}
+	}
+	if err == nil && len(key) != 32 {
+		err = fmt.Errorf("%s holds %d bytes instead of 32; remove it to have it made again", path, len(key))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the secret key: %w", err)
+	}
+	return key, nil
+}

@@ -168,7 +168,10 @@ func (h *hub) listen(cfg config.Config) error {
 
 // startFronts makes the fronts and opens the doors.
 func (h *hub) startFronts(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) error {
-	var err error
+	scramKey, err := secret(filepath.Join(cfg.DataDir, "scram.key"))
+	if err != nil {
+		return err
+	}
 	h.mqtt = mqttfront.New(h.router, mqttfront.Options{
 		Anonymous:     cfg.AnonymousAllowed(),
 		MaxPacketSize: int(cfg.MQTT.MaxPacketSize), ReceiveMax: uint16(cfg.MQTT.ReceiveMax),
@@ -182,7 +185,7 @@ func (h *hub) startFronts(cfg config.Config, tlsConfig *tls.Config, log *slog.Lo
 		Registration: cfg.RegistrationOpen(), PlainWithoutTLS: cfg.PlainWithoutTLSAllowed(),
 		TLS: tlsConfig, MaxStanza: int(cfg.XMPP.MaxStanzaSize), LoginTimeout: cfg.XMPP.LoginTimeout,
 		MaxConns: cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
-		Version: version(), Log: log.With("part", "xmpp"),
+		ScramKey: scramKey, Version: version(), Log: log.With("part", "xmpp"),
 	})
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func benchFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "rate", Usage: "messages published a second in total", DefaultText: "saturate"},
 		&cli.IntFlag{Name: "window", Usage: "messages under way in a group when saturating", DefaultText: "as many as no broker drops"},
 		&cli.StringFlag{Name: "user", Usage: "user name for every client"},
-		&cli.StringFlag{Name: "password", Usage: "its password", EnvVars: []string{"PUSHHUB_BENCH_PASSWORD"}},
+		&cli.StringFlag{Name: "password", Usage: "its password", EnvVars: []string{"PUSHBENCH_PASSWORD"}},
 		&cli.BoolFlag{Name: "allow-remote", Usage: "permit targets beyond loopback"},
 		&cli.BoolFlag{Name: "json", Usage: "print every run as JSON instead of tables"},
 	}

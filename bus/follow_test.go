@@ -84,11 +84,10 @@ func TestFollowerIsCalledInOrder(t *testing.T) {
 			}
 		}
 		eventually(t, "the records are stored", func() bool {
-			frame, err := n.Journal().Read(t.Context(), 2)
-			if err == nil {
+			if _, err := n.Journal().Read(t.Context(), 2); err == nil {
 				return true
 			}
-			frame, _ = n.Journal().Read(t.Context(), 1)
+			frame, _ := n.Journal().Read(t.Context(), 1)
 			recs, _ := journal.Split(frame)
 			return len(recs) == 2
 		})

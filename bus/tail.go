@@ -224,7 +224,7 @@ func (t *tail) check(ctx context.Context) error {
 	defer cancel()
 	first, last, err := t.log.bounds(asking)
 	if err != nil {
-		return nil //nolint:nilerr // the store is away; the lane says so and the next check asks again
+		return nil // the store is away: the lane says so, and the next check asks again
 	}
 	if last+1 < t.want {
 		return fmt.Errorf("the log ends at frame %d but frame %d was followed: frames are lost", last, t.want-1)

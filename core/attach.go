@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -275,7 +276,7 @@ func (s *Session) goOffline() {
 // close ends every device on the session, for example because another took it over.
 func (s *Session) close(b *Batch, reason error) {
 	for _, att := range s.attached() {
-		if att.leave(b, false, reason == ErrTakenOver) {
+		if att.leave(b, false, errors.Is(reason, ErrTakenOver)) {
 			att.dev.Close(b, reason)
 		}
 	}

@@ -40,7 +40,7 @@ func runDemo(c *cli.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("making a directory for the demo: %w", err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	cfg, err := demoConfig(dir)
 	if err != nil {
 		return err

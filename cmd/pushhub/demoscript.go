@@ -80,8 +80,15 @@ func topics() []beat {
 func inboxes() []beat {
 	var beats []beat
 	for _, pair := range [][2]string{
-		{"thermo", "ada"}, {"ada", "thermo"}, {"gateway", "ada"}, {"ada", "gateway"}, {"thermo", "gateway"}, {"gateway", "thermo"},
-		{"thermo", "pad"}, {"gateway", "pad"}, {"ada", "pad"},
+		{"thermo", "ada"},
+		{"ada", "thermo"},
+		{"gateway", "ada"},
+		{"ada", "gateway"},
+		{"thermo", "gateway"},
+		{"gateway", "thermo"},
+		{"thermo", "pad"},
+		{"gateway", "pad"},
+		{"ada", "pad"},
 	} {
 		from, to := pair[0], pair[1]
 		text := fmt.Sprintf("hello %s, %s here", to, from)

@@ -49,7 +49,6 @@ type stage struct {
 	thermo, gateway *device.MQTT
 	ada             *device.XMPP
 	pad             *device.Androidpn
-	blob            []byte // what ada got of thermo's bytes
 }
 
 func newStage(h *hub, domain string, out *timeline) *stage {

@@ -42,7 +42,7 @@ func exitClient(err error, proto, server string) error {
 // cause is the innermost error: "connection refused".
 func cause(err error) error {
 	for {
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // it is the wrapping that is taken apart
 		case interface{ Unwrap() error }:
 			if e.Unwrap() == nil {
 				return err

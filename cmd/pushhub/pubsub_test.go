@@ -131,10 +131,16 @@ func TestPubReachesSubOverEitherProtocol(t *testing.T) {
 		{"XMPP to MQTT", append(mqtt, "t/#"), xmpp("ada", "t/6", `{"z":1}`), arrival{Topic: "t/6"}, `{"z":1}`},
 		{"STARTTLS", append(mqtt, "t/#"), xmpp("ada", "--starttls", "--ca", filepath.Join(dir, "cert.pem"), "t/7", "z"), arrival{Topic: "t/7"}, "z"},
 		{"direct TLS", append(mqtt, "t/#"), append(directTLS, "t/8", "z"), arrival{Topic: "t/8"}, "z"},
-		{"MQTT to an XMPP inbox", xmpp("ada", "--inbox"), append(append(mqtt, as("bob")...), "--id", "pub", "--to", "ada", "hello"),
-			arrival{Topic: "$inbox/ada/bob", From: "bob/pub"}, "hello"},
-		{"XMPP to an MQTT inbox", append(append(mqtt, as("ada")...), "--inbox"), xmpp("bob", "--to", "ada", "hello"),
-			arrival{Topic: "$inbox/ada/bob", From: "bob"}, "hello"},
+		{
+			"MQTT to an XMPP inbox", xmpp("ada", "--inbox"), append(append(mqtt, as("bob")...), "--id", "pub", "--to", "ada", "hello"),
+			arrival{Topic: "$inbox/ada/bob", From: "bob/pub"},
+			"hello",
+		},
+		{
+			"XMPP to an MQTT inbox", append(append(mqtt, as("ada")...), "--inbox"), xmpp("bob", "--to", "ada", "hello"),
+			arrival{Topic: "$inbox/ada/bob", From: "bob"},
+			"hello",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -76,9 +76,9 @@ func runSub(c *cli.Context) error {
 	switch {
 	case errors.Is(err, errEnough):
 		return nil
-	case context.Cause(ctx) == context.DeadlineExceeded && out.wanted == 0:
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded) && out.wanted == 0:
 		return nil
-	case context.Cause(ctx) == context.DeadlineExceeded:
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		return cli.Exit(fmt.Sprintf("%d of %d messages came within %v", out.came, out.wanted, c.Duration("timeout")), exitTimeout)
 	}
 	return exitClient(err, o.proto, o.Address)
@@ -93,7 +93,7 @@ func subMQTT(ctx context.Context, o *deviceOptions, filters []string, keep bool,
 	if err != nil {
 		return err
 	}
-	defer m.Close() //nolint:errcheck // it goes away in any case
+	defer m.Close()
 	if _, err := m.Subscribe(ctx, o.qos, filters...); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func subXMPP(ctx context.Context, o *deviceOptions, filters []string, out *print
 	if err != nil {
 		return err
 	}
-	defer x.Close() //nolint:errcheck // it goes away in any case
+	defer x.Close()
 	if _, err := x.Roster(ctx); err != nil {
 		return err
 	}

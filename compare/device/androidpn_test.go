@@ -16,7 +16,9 @@ const (
 
 var apnLogin = play{
 	{`version="1.0">`, apnFeatures},
-	{"</iq>", apnDone}, {"</iq>", apnFields}, {"</iq>", apnDone},
+	{"</iq>", apnDone},
+	{"</iq>", apnFields},
+	{"</iq>", apnDone},
 	{"</presence>", ""},
 }
 

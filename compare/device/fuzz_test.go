@@ -12,8 +12,15 @@ import (
 // Whatever a server sends, a packet or an error comes of it.
 func FuzzMQTTPacket(f *testing.F) {
 	for _, seed := range [][]byte{
-		{0x20, 2, 0, 0}, {0x30, 5, 0, 1, 't', 'h', 'i'}, {0x32, 7, 0, 1, 't', 0, 1, 'h', 'i'}, {0x40, 2, 0, 1}, {0x90, 3, 0, 1, 0x80},
-		{0xE0, 2, 0x87, 0}, {0xD0, 0}, {0x30, 0xFF, 0xFF, 0xFF, 0x7F}, {0x20, 5, 0, 0, 2, 0x13, 0},
+		{0x20, 2, 0, 0},
+		{0x30, 5, 0, 1, 't', 'h', 'i'},
+		{0x32, 7, 0, 1, 't', 0, 1, 'h', 'i'},
+		{0x40, 2, 0, 1},
+		{0x90, 3, 0, 1, 0x80},
+		{0xE0, 2, 0x87, 0},
+		{0xD0, 0},
+		{0x30, 0xFF, 0xFF, 0xFF, 0x7F},
+		{0x20, 5, 0, 0, 2, 0x13, 0},
 	} {
 		for _, level := range []byte{3, 4, 5} {
 			f.Add(level, seed)

@@ -73,15 +73,26 @@ func TestXMPPNamesWhatTheServerAnswered(t *testing.T) {
 		is   error
 		text string
 	}{
-		{"wrong password", play{{headerEnd, plainOffer}, {"</auth>", "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>"}},
-			ErrNotAuthorized, "log in: the server answered not-authorized"},
-		{"no mechanism", play{{headerEnd, serverHeader + "<stream:features/>"}},
-			nil, "log in: the server answered mechanisms [] only"},
-		{"stream error", play{{headerEnd, serverHeader + "<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>not here</text></stream:error></stream:stream>"}},
-			nil, "the server answered host-unknown (not here)"},
+		{
+			"wrong password",
+			play{{headerEnd, plainOffer}, {"</auth>", "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>"}},
+			ErrNotAuthorized, "log in: the server answered not-authorized",
+		},
+		{
+			"no mechanism",
+			play{{headerEnd, serverHeader + "<stream:features/>"}},
+			nil, "log in: the server answered mechanisms [] only",
+		},
+		{
+			"stream error",
+			play{{headerEnd, serverHeader + "<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>not here</text></stream:error></stream:stream>"}},
+			nil, "the server answered host-unknown (not here)",
+		},
 		{"not XML", play{{headerEnd, "220 mail.example ESMTP\r\n"}}, ErrProtocol, "waiting for the stream header"},
-		{"bind refused", append(append(play{}, login[:3]...), struct{ hear, say string }{"</iq>", "<iq type='error' id='$id'><error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"}),
-			nil, "bind: the server answered conflict"},
+		{
+			"bind refused", append(append(play{}, login[:3]...), struct{ hear, say string }{"</iq>", "<iq type='error' id='$id'><error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"}),
+			nil, "bind: the server answered conflict",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -125,26 +136,46 @@ func TestXMPPReadsWhatArrives(t *testing.T) {
 		name, stanza string
 		want         Event
 	}{
-		{"chat message", "<message from='bob@hub.example/x' type='chat' id='m1'><body>a &lt; b</body></message>",
-			Event{Kind: KindMessage, From: "bob@hub.example/x", Type: "chat", ID: "m1", Body: "a < b", Payload: []byte("a < b")}},
-		{"binary message", "<message from='t@h'><payload xmlns='urn:pushhub:payload:0' encoding='base64'>AP8=</payload></message>",
-			Event{Kind: KindMessage, From: "t@h", Payload: []byte{0, 0xFF}}},
-		{"JSON beside a body", "<message from='t@h'><body>{}</body><json xmlns='urn:xmpp:json:0'>{}</json></message>",
-			Event{Kind: KindMessage, From: "t@h", Body: "{}", Payload: []byte("{}")}},
-		{"late message", "<message from='t@h'><body>x</body><delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/></message>",
-			Event{Kind: KindMessage, From: "t@h", Body: "x", Payload: []byte("x"), Delayed: true}},
-		{"refused message", "<message from='t@h' type='error' id='m1'><error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
-			Event{Kind: KindMessage, From: "t@h", Type: "error", ID: "m1", Error: "forbidden", Payload: []byte{}}},
-		{"JSON item", "<message from='pubsub.h'>" + event + `<json xmlns='urn:xmpp:json:0'>{"c":1}</json>` + eventEnd,
-			Event{Kind: KindItem, From: "thermo@hub.example", Node: "plant/7", Item: "current", Payload: []byte(`{"c":1}`)}},
-		{"text item", "<message from='pubsub.h'>" + event + "<payload xmlns='urn:pushhub:payload:0' type='text/plain'>21 &amp; more</payload>" + eventEnd,
-			Event{Kind: KindItem, From: "thermo@hub.example", Node: "plant/7", Item: "current", Payload: []byte("21 & more")}},
-		{"XML item", "<message from='pubsub.h'>" + event + "<r xmlns='urn:x'><c/></r>" + eventEnd,
-			Event{Kind: KindItem, From: "thermo@hub.example", Node: "plant/7", Item: "current", Payload: []byte("<r xmlns='urn:x'><c/></r>")}},
-		{"presence", "<presence from='thermo@h/t1'><show>away</show><status>out</status></presence>",
-			Event{Kind: KindPresence, From: "thermo@h/t1", Show: "away", Status: "out"}},
-		{"roster push", "<iq type='set' id='r1'><query xmlns='jabber:iq:roster'><item jid='bob@h' subscription='both'/></query></iq>",
-			Event{Kind: KindRoster, ID: "r1", Contact: "bob@h", Type: "both"}},
+		{
+			"chat message", "<message from='bob@hub.example/x' type='chat' id='m1'><body>a &lt; b</body></message>",
+			Event{Kind: KindMessage, From: "bob@hub.example/x", Type: "chat", ID: "m1", Body: "a < b", Payload: []byte("a < b")},
+		},
+		{
+			"binary message", "<message from='t@h'><payload xmlns='urn:pushhub:payload:0' encoding='base64'>AP8=</payload></message>",
+			Event{Kind: KindMessage, From: "t@h", Payload: []byte{0, 0xFF}},
+		},
+		{
+			"JSON beside a body", "<message from='t@h'><body>{}</body><json xmlns='urn:xmpp:json:0'>{}</json></message>",
+			Event{Kind: KindMessage, From: "t@h", Body: "{}", Payload: []byte("{}")},
+		},
+		{
+			"late message", "<message from='t@h'><body>x</body><delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/></message>",
+			Event{Kind: KindMessage, From: "t@h", Body: "x", Payload: []byte("x"), Delayed: true},
+		},
+		{
+			"refused message", "<message from='t@h' type='error' id='m1'><error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
+			Event{Kind: KindMessage, From: "t@h", Type: "error", ID: "m1", Error: "forbidden", Payload: []byte{}},
+		},
+		{
+			"JSON item", "<message from='pubsub.h'>" + event + `<json xmlns='urn:xmpp:json:0'>{"c":1}</json>` + eventEnd,
+			Event{Kind: KindItem, From: "thermo@hub.example", Node: "plant/7", Item: "current", Payload: []byte(`{"c":1}`)},
+		},
+		{
+			"text item", "<message from='pubsub.h'>" + event + "<payload xmlns='urn:pushhub:payload:0' type='text/plain'>21 &amp; more</payload>" + eventEnd,
+			Event{Kind: KindItem, From: "thermo@hub.example", Node: "plant/7", Item: "current", Payload: []byte("21 & more")},
+		},
+		{
+			"XML item", "<message from='pubsub.h'>" + event + "<r xmlns='urn:x'><c/></r>" + eventEnd,
+			Event{Kind: KindItem, From: "thermo@hub.example", Node: "plant/7", Item: "current", Payload: []byte("<r xmlns='urn:x'><c/></r>")},
+		},
+		{
+			"presence", "<presence from='thermo@h/t1'><show>away</show><status>out</status></presence>",
+			Event{Kind: KindPresence, From: "thermo@h/t1", Show: "away", Status: "out"},
+		},
+		{
+			"roster push", "<iq type='set' id='r1'><query xmlns='jabber:iq:roster'><item jid='bob@h' subscription='both'/></query></iq>",
+			Event{Kind: KindRoster, ID: "r1", Contact: "bob@h", Type: "both"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -187,7 +218,8 @@ func TestXMPPAnswersRequests(t *testing.T) {
 func TestXMPPPubsubCalls(t *testing.T) {
 	const done = "<iq type='result' id='$id'/>"
 	x, heard := onStage(t, play{
-		{"</iq>", done}, {"</iq>", done},
+		{"</iq>", done},
+		{"</iq>", done},
 		{"</iq>", "<iq type='result' id='$id'><pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='a'><item id='1'><json xmlns='urn:xmpp:json:0'>{}</json></item></items></pubsub></iq>"},
 		{"</iq>", "<iq type='error' id='$id'><error code='403' type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"},
 		{"</stream:stream>", bye},

@@ -68,10 +68,25 @@ type mark struct {
 	delivered uint64
 }
 
-// measure runs one scenario on one server: warm-up, window, drain.
+// forgetTime bounds the end of a run's persistent sessions, which must go even
+// when the run was cut short.
+const forgetTime = 30 * time.Second
+
+// measure runs one scenario on one server, and leaves no session there.
 func measure(ctx context.Context, s *server, sc Scenario, o Options) (Run, error) {
-	defer pin()()
 	t := newTraffic(sc, o, rand.Text()[:10])
+	run, err := drive(ctx, s, t, o)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTime)
+	defer cancel()
+	if forgetErr := t.forget(ctx, s.addr, o.Login); err == nil {
+		err = forgetErr
+	}
+	return run, err
+}
+
+// drive moves a run's traffic: warm-up, window, drain.
+func drive(ctx context.Context, s *server, t *traffic, o Options) (Run, error) {
+	defer pin()()
 	l, err := openLoop(ctx, t, s.addr, o)
 	if err != nil {
 		return Run{}, err

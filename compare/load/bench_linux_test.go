@@ -71,6 +71,12 @@ func (allowAll) OnACLCheck(*mqtt.Client, string, bool) bool              { retur
 
 func startMochi(t *testing.T) string {
 	t.Helper()
+	_, addr := startMochiServer(t)
+	return addr
+}
+
+func startMochiServer(t *testing.T) (*mqtt.Server, string) {
+	t.Helper()
 	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(new(allowAll), nil); err != nil {
 		t.Fatal(err)
@@ -83,7 +89,7 @@ func startMochi(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return l.Address()
+	return s, l.Address()
 }
 
 func relayFor(t *testing.T, r *relay) string {
@@ -109,7 +115,7 @@ func shortOptions(t *testing.T, scenarios string, targets ...Target) Options {
 
 func TestEveryShapeRunsAgainstMochiWithoutLoss(t *testing.T) {
 	addr := startMochi(t)
-	const shapes = "q0-1-1,q0-5-5,q0-4-1,q0-1-4,q1-3-3,q1-4-1,q2-2-2,q2-1-3"
+	const shapes = "q0-1-1,q0-5-5,q0-4-1,q0-1-4,q1-3-3,q1-4-1,q2-2-2,q2-1-3,q1p-3-3,q1p-1-4,q2p-2-2"
 	for _, rate := range []float64{0, 2000} {
 		o := shortOptions(t, shapes, Target{Name: "mochi", Addr: addr, PID: os.Getpid()})
 		o.Rate = rate
@@ -126,6 +132,23 @@ func TestEveryShapeRunsAgainstMochiWithoutLoss(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestPersistentSessionsAreRemovedAtTheEndOfARun(t *testing.T) {
+	s, addr := startMochiServer(t)
+	o := shortOptions(t, "q1p-3-3", Target{Name: "mochi", Addr: addr})
+	kept := 0
+	if report, err := Bench(t.Context(), o); err != nil || report.Runs[0].Lost != 0 {
+		t.Fatalf("%+v, error %v", report.Runs, err)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); <-tick.C {
+		if kept = s.Clients.Len(); kept == 0 {
+			return
+		}
+	}
+	t.Errorf("%d sessions are left", kept)
 }
 
 // A starved machine may see nothing within a short window: longer ones follow.

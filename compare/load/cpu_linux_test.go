@@ -14,11 +14,13 @@ func TestParseStat(t *testing.T) {
 	}{
 		{
 			"plain", "42 (run) S 7 42 42 0 -1 4194304 1 2 3 4 150 50 20 30 20 0 1 0 5 6 7\n",
-			procStat{parent: 7, cpu: 2500 * time.Millisecond}, false,
+			procStat{parent: 7, cpu: 2500 * time.Millisecond},
+			false,
 		},
 		{
 			"name with blanks and parentheses", "42 (a) S (b c) R 1 42 42 0 -1 4194304 1 2 3 4 1 0 0 0 20 0\n",
-			procStat{parent: 1, cpu: 10 * time.Millisecond}, false,
+			procStat{parent: 1, cpu: 10 * time.Millisecond},
+			false,
 		},
 		{"no name", "42 run S 7", procStat{}, true},
 		{"cut", "42 (run) S 7 42", procStat{}, true},

@@ -134,9 +134,16 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-// appendConnect asks for a clean session without a keepalive.
-func appendConnect(dst []byte, clientID string, login Login) []byte {
-	flags, size := byte(2), 12+len(clientID)
+// cleanSession is the flag of CONNECT that forgets the session on both ends of
+// the connection [MQTT-3.1.2-6].
+const cleanSession = 2
+
+// appendConnect asks for a session without a keepalive.
+func appendConnect(dst []byte, clientID string, login Login, persistent bool) []byte {
+	flags, size := byte(cleanSession), 12+len(clientID)
+	if persistent {
+		flags = 0
+	}
 	if login.User != "" {
 		flags |= 0x80
 		size += 2 + len(login.User)

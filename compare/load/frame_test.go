@@ -12,12 +12,13 @@ func TestFramesAreEncodedAsTheSpecificationSays(t *testing.T) {
 		got  []byte
 		want string
 	}{
-		{"anonymous CONNECT", appendConnect(nil, "c1", Login{}), "\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02c1"},
+		{"anonymous CONNECT", appendConnect(nil, "c1", Login{}, false), "\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02c1"},
+		{"persistent CONNECT", appendConnect(nil, "c1", Login{}, true), "\x10\x0e\x00\x04MQTT\x04\x00\x00\x00\x00\x02c1"},
 		{
-			"CONNECT with login", appendConnect(nil, "c", Login{User: "u", Password: "pw"}),
+			"CONNECT with login", appendConnect(nil, "c", Login{User: "u", Password: "pw"}, false),
 			"\x10\x14\x00\x04MQTT\x04\xc2\x00\x00\x00\x01c\x00\x01u\x00\x02pw",
 		},
-		{"a password needs a user name", appendConnect(nil, "c", Login{Password: "pw"}), "\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c"},
+		{"a password needs a user name", appendConnect(nil, "c", Login{Password: "pw"}, false), "\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c"},
 		{"SUBSCRIBE", appendSubscribe(nil, 1, "a/b", 2), "\x82\x08\x00\x01\x00\x03a/b\x02"},
 		{"PUBACK", appendAck(nil, typePuback, 0x102), "\x40\x02\x01\x02"},
 		{"PUBREC", appendAck(nil, typePubrec, 1), "\x50\x02\x00\x01"},
@@ -85,7 +86,7 @@ func TestBadFramesAreErrors(t *testing.T) {
 func FuzzNextFrame(f *testing.F) {
 	publish := newTemplate("a/b", 1, 20)
 	f.Add(publish.appendTo(appendAck(nil, typePuback, 1), 3, 4, 5), 6)
-	f.Add(appendConnect(nil, "c", Login{}), 1)
+	f.Add(appendConnect(nil, "c", Login{}, false), 1)
 	f.Add([]byte("\x30\xff\xff\xff\xff\x01"), 3)
 	f.Add([]byte("\x32\x05\x00\x01t\x00\x00"), 2)
 	f.Fuzz(func(t *testing.T, data []byte, cut int) {

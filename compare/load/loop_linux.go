@@ -135,7 +135,7 @@ func (l *loop) close() {
 			continue
 		}
 		if len(k.out) == 0 {
-			unix.Write(k.fd, appendDisconnect(nil)) // a courtesy: the socket closes anyway
+			_, _ = unix.Write(k.fd, appendDisconnect(nil)) // a courtesy: the socket closes anyway
 		}
 		unix.Close(k.fd)
 		k.fd = -1

@@ -124,25 +124,31 @@ type Scenario struct {
 	QoS         byte
 	Publishers  int
 	Subscribers int
+	Persistent  bool // subscribers keep their sessions: the broker owes them every message
 }
 
-var scenarioName = regexp.MustCompile(`^q([012])-([1-9][0-9]{0,5})-([1-9][0-9]{0,5})$`)
+var scenarioName = regexp.MustCompile(`^q([012])(p?)-([1-9][0-9]{0,5})-([1-9][0-9]{0,5})$`)
 
-// ParseScenario reads a name such as q0-50-50: QoS, publishers, subscribers.
+// ParseScenario reads a name such as q0-50-50: QoS, publishers, subscribers;
+// q1p-50-50 has persistent sessions.
 func ParseScenario(name string) (Scenario, error) {
 	m := scenarioName.FindStringSubmatch(name)
 	if m == nil {
-		return Scenario{}, fmt.Errorf("scenario %q is not q<QoS>-<publishers>-<subscribers>, as q0-50-50", name)
+		return Scenario{}, fmt.Errorf("scenario %q is not q<QoS>[p]-<publishers>-<subscribers>, as q0-50-50 or q1p-20-20", name)
 	}
-	pubs, _ := strconv.Atoi(m[2]) // at most six digits: the pattern says so
-	subs, _ := strconv.Atoi(m[3])
+	pubs, _ := strconv.Atoi(m[3]) // at most six digits: the pattern says so
+	subs, _ := strconv.Atoi(m[4])
 	if pubs != subs && pubs != 1 && subs != 1 {
 		return Scenario{}, fmt.Errorf("scenario %q: counts must be equal (pairs), or one of them 1", name)
 	}
 	if pubs+subs > maxClients {
 		return Scenario{}, fmt.Errorf("scenario %q: more than %d clients", name, maxClients)
 	}
-	return Scenario{QoS: m[1][0] - '0', Publishers: pubs, Subscribers: subs}, nil
+	s := Scenario{QoS: m[1][0] - '0', Publishers: pubs, Subscribers: subs, Persistent: m[2] != ""}
+	if s.Persistent && s.QoS == 0 {
+		return Scenario{}, fmt.Errorf("scenario %q: a persistent session keeps nothing at QoS 0", name)
+	}
+	return s, nil
 }
 
 // ParseScenarios reads a list of names divided by commas.
@@ -160,7 +166,11 @@ func ParseScenarios(list string) ([]Scenario, error) {
 
 // String returns the name that ParseScenario reads.
 func (s Scenario) String() string {
-	return fmt.Sprintf("q%d-%d-%d", s.QoS, s.Publishers, s.Subscribers)
+	mark := ""
+	if s.Persistent {
+		mark = "p"
+	}
+	return fmt.Sprintf("q%d%s-%d-%d", s.QoS, mark, s.Publishers, s.Subscribers)
 }
 
 func (s Scenario) groups() int {

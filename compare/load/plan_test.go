@@ -10,12 +10,14 @@ import (
 
 func TestScenarioNames(t *testing.T) {
 	good := map[string]Scenario{
-		"q0-1-1":    {0, 1, 1},
-		"q0-50-50":  {0, 50, 50},
-		"q0-100-1":  {0, 100, 1},
-		"q0-1-1000": {0, 1, 1000},
-		"q1-20-20":  {1, 20, 20},
-		"q2-10-10":  {2, 10, 10},
+		"q0-1-1":    {0, 1, 1, false},
+		"q0-50-50":  {0, 50, 50, false},
+		"q0-100-1":  {0, 100, 1, false},
+		"q0-1-1000": {0, 1, 1000, false},
+		"q1-20-20":  {1, 20, 20, false},
+		"q2-10-10":  {2, 10, 10, false},
+		"q1p-20-20": {1, 20, 20, true},
+		"q2p-1-9":   {2, 1, 9, true},
 	}
 	for name, want := range good {
 		got, err := ParseScenario(name)
@@ -23,7 +25,7 @@ func TestScenarioNames(t *testing.T) {
 			t.Errorf("%s: got %v, error %v", name, got, err)
 		}
 	}
-	for _, name := range []string{"", "q3-1-1", "q0-0-1", "q0-1", "q0-2-3", "q0-1-1-1", "q0-99999-1", "q0-01-1", "Q0-1-1", "q0-9999999-1"} {
+	for _, name := range []string{"", "q3-1-1", "q0-0-1", "q0-1", "q0-2-3", "q0-1-1-1", "q0-99999-1", "q0-01-1", "Q0-1-1", "q0-9999999-1", "q0p-1-1", "qp1-1-1"} {
 		if _, err := ParseScenario(name); err == nil {
 			t.Errorf("%q was accepted", name)
 		}
@@ -107,7 +109,7 @@ func FuzzParseTarget(f *testing.F) {
 func goodOptions() Options {
 	return Options{
 		Targets:   []Target{{Name: "a", Addr: "127.0.0.1:1"}, {Name: "b", Addr: "[::1]:1"}},
-		Scenarios: []Scenario{{0, 1, 1}}, Runs: 1, Duration: time.Second, Payload: 100,
+		Scenarios: []Scenario{{0, 1, 1, false}}, Runs: 1, Duration: time.Second, Payload: 100,
 	}
 }
 

@@ -76,7 +76,7 @@ func (s *server) start() error {
 	}
 	go func() {
 		defer close(p.ended)
-		p.cmd.Wait() // how it ended shows in its output
+		_ = p.cmd.Wait() // how it ended shows in its output
 	}()
 	s.proc, s.pid = p, p.cmd.Process.Pid
 	return nil
@@ -126,12 +126,12 @@ func (s *server) stop() {
 		return
 	}
 	defer os.RemoveAll(p.dir)
-	syscall.Kill(-s.pid, syscall.SIGTERM) // an error means that it is gone
+	_ = syscall.Kill(-s.pid, syscall.SIGTERM) // an error means that it is gone
 	select {
 	case <-p.ended:
 	case <-time.After(stopTime):
 	}
-	syscall.Kill(-s.pid, syscall.SIGKILL)
+	_ = syscall.Kill(-s.pid, syscall.SIGKILL)
 	<-p.ended
 }
 

@@ -32,7 +32,7 @@ func open(ctx context.Context, addr string, l *link, login Login) (*net.TCPConn,
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	unhook := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	unhook := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer unhook()
 	if err := greet(conn, l, login); err != nil {
 		conn.Close()
@@ -42,7 +42,7 @@ func open(ctx context.Context, addr string, l *link, login Login) (*net.TCPConn,
 }
 
 func greet(conn net.Conn, l *link, login Login) error {
-	f, err := ask(conn, appendConnect(nil, l.client, login))
+	f, err := ask(conn, appendConnect(nil, l.client, login, l.persistent))
 	if err != nil {
 		return fmt.Errorf("CONNECT: %w", err)
 	}
@@ -72,6 +72,24 @@ func (s *subscriber) subscribe(conn net.Conn) error {
 	}
 	if f.body[2] != s.qos {
 		return fmt.Errorf("subscription at QoS %d answered with code %d", s.qos, f.body[2])
+	}
+	return nil
+}
+
+// forget ends the persistent sessions of the traffic's clients, whose connections
+// are closed, and with them what the broker still holds for them. It stops at the
+// first client that cannot be ended.
+func (t *traffic) forget(ctx context.Context, addr string, login Login) error {
+	for _, l := range t.links {
+		if !l.persistent {
+			continue
+		}
+		conn, err := open(ctx, addr, &link{client: l.client}, login)
+		if err != nil {
+			return fmt.Errorf("ending the session of client %s: %w", l.client, err)
+		}
+		_, _ = conn.Write(appendDisconnect(nil)) // a courtesy: a clean session ends with its socket anyway
+		conn.Close()
 	}
 	return nil
 }

@@ -36,15 +36,16 @@ type role interface {
 
 // link is one connection as the loop sees it; the roles never touch a socket.
 type link struct {
-	client  string // client id
-	index   int    // in traffic.links
-	fd      int
-	role    role
-	out     []byte // to be written; empty when all is written
-	in      []byte // the beginning of a frame whose end has not arrived
-	blocked bool   // the socket took no more: wait until it is writable
-	queued  bool   // stands in traffic.dirty
-	batch   int    // bytes that are worth a read; 1 when every byte matters
+	client     string // client id
+	persistent bool   // its session outlives the connection, until traffic.forget
+	index      int    // in traffic.links
+	fd         int
+	role       role
+	out        []byte // to be written; empty when all is written
+	in         []byte // the beginning of a frame whose end has not arrived
+	blocked    bool   // the socket took no more: wait until it is writable
+	queued     bool   // stands in traffic.dirty
+	batch      int    // bytes that are worth a read; 1 when every byte matters
 }
 
 // traffic is all the state of a run: groups of publishers and subscribers that
@@ -184,6 +185,7 @@ func (g *group) populate(s Scenario, prefix string) {
 	}
 	for i := range subs {
 		l := g.traffic.newLink(fmt.Sprintf("%s-s%d", prefix, i))
+		l.persistent = s.Persistent
 		sub := &subscriber{link: l, group: g, qos: s.QoS, next: make([]uint64, pubs)}
 		l.role = sub
 		g.subs = append(g.subs, sub)

@@ -32,7 +32,7 @@ func Normalize(name string) (string, error) {
 	// RFC 7622 §3.3.1, RFC 8265 §3.3: UsernameCaseMapped.
 	mapped, err := precis.UsernameCaseMapped.String(name)
 	if err != nil {
-		return "", fmt.Errorf("%w: %q holds a character or a mix of directions that user names may not have (%v)", ErrBadName, name, err)
+		return "", fmt.Errorf("%w: %q holds a character or a mix of directions that user names may not have (%w)", ErrBadName, name, err)
 	}
 	if err := checkName(mapped); err != nil {
 		return "", err

@@ -84,7 +84,7 @@ func (r *Remembered) digest(account string, v Verifier, password string) (loginD
 	for _, field := range []string{account, string(id), password} {
 		binary.BigEndian.PutUint64(size[:], uint64(len(field)))
 		h.Write(size[:])
-		io.WriteString(h, field)
+		h.Write([]byte(field))
 	}
 	var d loginDigest
 	h.Sum(d[:0])

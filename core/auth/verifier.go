@@ -221,6 +221,6 @@ func defaultIterations(mechanism string) int {
 
 func mac(h func() hash.Hash, key []byte, text string) []byte {
 	m := hmac.New(h, key)
-	io.WriteString(m, text)
+	m.Write([]byte(text))
 	return m.Sum(nil)
 }

@@ -88,13 +88,11 @@ func (q *query[V]) descend(b *branch[V], d int) bool {
 		if d == 0 && isReserved(n.level()) {
 			continue // [MQTT-4.7.2-1]
 		}
-		goOn := false
+		visit := q.visit
 		if level == "#" {
-			goOn = q.all(n)
-		} else {
-			goOn = q.visit(n, d)
+			visit = func(n *node[V], _ int) bool { return q.all(n) }
 		}
-		if !goOn {
+		if !visit(n, d) {
 			return false
 		}
 	}

@@ -62,7 +62,7 @@ func scanName[S string | []byte](s S) (ascii bool, err error) {
 		return false, err
 	}
 	levels, high := 1, byte(0)
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		high |= c
 		if c > '/' { // most bytes: everything special sorts below

@@ -114,7 +114,7 @@ func (c *Conn) readable(fd uintptr) (done bool) {
 		in := inputs.Get().(*input)
 		buf, held := c.place(in)
 		n, err := readFD(int(fd), buf[held:])
-		if err == syscall.EAGAIN {
+		if errors.Is(err, syscall.EAGAIN) {
 			in.free()
 			return false
 		}

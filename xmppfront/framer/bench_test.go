@@ -30,7 +30,9 @@ func opened(b *testing.B) *Framer {
 // one stanza.
 func BenchmarkNext(b *testing.B) {
 	for _, bc := range []struct{ name, stanza string }{
-		{"message", benchMessage}, {"extensions", benchSpaces}, {"cyrillic", benchCyrillic},
+		{"message", benchMessage},
+		{"extensions", benchSpaces},
+		{"cyrillic", benchCyrillic},
 		{"1KiB", "<message to='bob@example.com'><body>" + string(bytes.Repeat([]byte("lorem ipsum dolor sit "), 45)) + "</body></message>"},
 	} {
 		b.Run(bc.name, func(b *testing.B) {

@@ -23,7 +23,7 @@ func (f *Framer) declaration(d []byte) verdict {
 		if c != '>' {
 			continue
 		}
-		kind, detail := checkDecl(d[len(declOpen):f.pos])
+		detail, kind := checkDecl(d[len(declOpen):f.pos])
 		if kind != nil {
 			return f.fail(kind, detail, f.pos)
 		}
@@ -35,31 +35,31 @@ func (f *Framer) declaration(d []byte) verdict {
 }
 
 // checkDecl checks what stands between "<?xml" and '>'. XML 1.0 §2.8
-func checkDecl(b []byte) (kind error, detail string) {
+func checkDecl(b []byte) (detail string, kind error) {
 	b, ok := bytes.CutSuffix(b, []byte("?"))
 	if !ok {
-		return ErrNotWellFormed, detailDecl
+		return detailDecl, ErrNotWellFormed
 	}
 	value, b := declPart(b, "version")
 	if string(value) != "1.0" {
-		return ErrNotWellFormed, detailDecl
+		return detailDecl, ErrNotWellFormed
 	}
 	if value, rest := declPart(b, "encoding"); value != nil {
 		if !bytes.EqualFold(value, []byte("UTF-8")) {
-			return ErrUnsupportedEncoding, detailEncoding // RFC 6120 §11.6
+			return detailEncoding, ErrUnsupportedEncoding // RFC 6120 §11.6
 		}
 		b = rest
 	}
 	if value, rest := declPart(b, "standalone"); value != nil {
 		if s := string(value); s != "yes" && s != "no" {
-			return ErrNotWellFormed, detailDecl
+			return detailDecl, ErrNotWellFormed
 		}
 		b = rest
 	}
 	if len(trimSpace(b)) > 0 {
-		return ErrNotWellFormed, detailDecl
+		return detailDecl, ErrNotWellFormed
 	}
-	return nil, ""
+	return "", nil
 }
 
 // declPart takes ` name = "value"` from the front of b; a nil value says that

@@ -34,6 +34,8 @@ var (
 	errSilent = errors.New("mqtt: no CONNECT in time")
 	// errKeepalive is why a connection ended that was silent for too long.
 	errKeepalive error = packets.ErrKeepAliveTimeout
+	// errMalformedQoS is why a PUBLISH with both QoS bits set ends the connection.
+	errMalformedQoS error = packets.Code{Code: packets.ErrMalformedPacket.Code, Reason: "malformed packet: QoS 3"}
 	// errNotMQTT is why a connection ended that began with something else.
 	errNotMQTT = errors.New("mqtt: the first packet is not CONNECT")
 )
@@ -190,6 +192,9 @@ func (e *engine) handle(b *core.Batch, f frame) error {
 	case packets.Unsubscribe:
 		return e.unsubscribe(b, f)
 	case packets.Pingreq:
+		if len(f.body) > 0 {
+			return packets.ErrMalformedPacket // MQTT 5 §3.12.1
+		}
 		e.send(b, []byte{packets.Pingresp << 4, 0}) // [MQTT-3.12.4-1]
 		return nil
 	case packets.Disconnect:

@@ -28,7 +28,7 @@ type publication struct {
 func decodePublish(p *publication, f frame, level byte) error {
 	p.qos, p.retain = f.flags>>1&3, f.flags&1 != 0
 	if p.qos == 3 {
-		return packets.ErrProtocolViolationQosOutOfRange // [MQTT-3.3.1-4]
+		return errMalformedQoS // [MQTT-3.3.1-4]
 	}
 	if f.flags&8 != 0 && p.qos == 0 && level != 3 {
 		return packets.ErrProtocolViolationDupNoQos // [MQTT-3.3.1-2]

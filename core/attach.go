@@ -1,13 +1,11 @@
 package core
 
 import (
-	"errors"
 	"encoding/binary"
 	"fmt"
 	"time"
 
 	"pushhub/core/journal"
-	"pushhub/core/qos"
 )
 
 // Attach asks for a session.
@@ -214,9 +212,8 @@ func (s *Session) activate(b *Batch, att *Attachment, window int) {
 		return
 	}
 	first := !s.active
-	s.active = true
+	s.active, s.full = true, false // a further device has room, whatever the others have
 	if first {
-		s.full = false
 		s.state.Out.SetMax(s.r.opt.Window)
 		if window > 0 {
 			s.state.Out.SetMax(min(window, s.r.opt.Window))
@@ -252,185 +249,4 @@ func (s *Session) goOnline() {
 		}
 	}
 	r.changed()
-}
-
-// goOffline takes the session out of the online index. The caller holds mu.
-func (s *Session) goOffline() {
-	s.active = false
-	if len(s.subs) == 0 {
-		return
-	}
-	r := s.r
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for name, sub := range s.subs {
-		r.online.Remove(name, sub)
-		if df := r.filters[name]; df != nil {
-			delete(df.online, s)
-		}
-	}
-	s.subs = nil
-	r.changed()
-}
-
-// close ends every device on the session, for example because another took it over.
-func (s *Session) close(b *Batch, reason error) {
-	for _, att := range s.attached() {
-		if att.leave(b, false, errors.Is(reason, ErrTakenOver)) {
-			att.dev.Close(b, reason)
-		}
-	}
-}
-
-// Detach ends the attachment; unless graceful, the will is published. What a
-// durable session did not acknowledge is delivered to the next device.
-func (a *Attachment) Detach(b *Batch, graceful bool) { a.leave(b, graceful, false) }
-
-// Suspend is Detach for a device that is expected back: it stays present until
-// its session expires (XEP-0198 §5).
-func (a *Attachment) Suspend(b *Batch) { a.leave(b, true, true) }
-
-// Handled is the number of the device's last counted message that is stored.
-func (a *Attachment) Handled() uint32 {
-	a.session.mu.Lock()
-	defer a.session.mu.Unlock()
-	return a.session.state.Handled
-}
-
-// leave reports false when the attachment had ended before. A device that is
-// replaced by another under its address stays present.
-func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
-	s, r := a.session, a.r
-	s.mu.Lock()
-	if a.over {
-		s.mu.Unlock()
-		return false
-	}
-	a.over = true
-	last := s.remove(a)
-	ends := last && s.durable && s.state.Expiry <= 0 && s.addr.Resource != ""
-	s.mu.Unlock()
-	if last && !s.durable {
-		r.mu.Lock()
-		if r.sessions[s.addr] == s {
-			delete(r.sessions, s.addr)
-		}
-		r.mu.Unlock()
-	}
-	if ends {
-		r.end(s.addr)
-	}
-	r.unwatch(a)
-	if !replaced {
-		r.withdraw(b, a)
-	}
-	if a.hasWill {
-		r.connectionEnded(a.addr, graceful)
-	}
-	return true
-}
-
-// remove takes an attachment off the session; last when no other is left. The caller holds mu.
-func (s *Session) remove(a *Attachment) (last bool) {
-	var rest []*Attachment
-	for _, other := range s.attached() {
-		if other != a {
-			rest = append(rest, other)
-		}
-	}
-	if len(rest) > 0 {
-		s.online.Store(&rest)
-		return false
-	}
-	s.online.Store(&nobody)
-	s.goOffline()
-	if !s.durable {
-		s.queue = nil
-		return true
-	}
-	s.state.Detached = s.r.now()
-	s.markDirty()
-	return true
-}
-
-// end has the journal end a durable session.
-func (r *Router) end(addr Address) {
-	err := r.append(&journal.Record{Kind: journal.KindEnd}, addr, nil, func(_ journal.Position, err error) {
-		if err != nil {
-			r.log.Error("ending a session", "session", addr.String(), "err", err)
-		}
-	})
-	if err != nil {
-		r.log.Error("ending a session", "session", addr.String(), "err", err)
-	}
-}
-
-// SetExpiry changes how long the session outlives its connection.
-func (a *Attachment) SetExpiry(d time.Duration) {
-	a.session.mu.Lock()
-	defer a.session.mu.Unlock()
-	a.session.state.Expiry = d.Milliseconds()
-	a.session.markDirty()
-}
-
-// Ack takes a PUBACK or PUBCOMP, or says that a delivery was written to a device
-// whose protocol knows no acknowledgement. ErrNotFound: no such packet id is out.
-func (a *Attachment) Ack(b *Batch, packet uint16) error {
-	s := a.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a.over || !s.state.Out.Ack(packet) {
-		return fmt.Errorf("%w: packet identifier %d", ErrNotFound, packet)
-	}
-	s.markDirty()
-	s.pump(b)
-	return nil
-}
-
-// Received takes a PUBREC: the PUBREL follows when that is durable. ErrNotFound as for Ack.
-func (a *Attachment) Received(b *Batch, packet uint16) error {
-	s := a.session
-	s.mu.Lock()
-	e := s.state.Out.Get(packet)
-	if a.over || e == nil || e.QoS != 2 {
-		s.mu.Unlock()
-		return fmt.Errorf("%w: packet identifier %d", ErrNotFound, packet)
-	}
-	if !s.durable {
-		s.sendRelease(b, e)
-		s.mu.Unlock()
-		return nil
-	}
-	if e.Phase == qos.Sent {
-		e.Phase = qos.Received
-	}
-	s.mu.Unlock()
-	rec := journal.Record{Kind: journal.KindReceived, PacketID: uint32(packet), Epoch: a.epoch}
-	return a.r.append(&rec, s.addr, nil, func(_ journal.Position, err error) {
-		if err == nil {
-			a.release(packet)
-		}
-	})
-}
-
-// release sends the PUBREL that a durable PUBREC allows.
-func (a *Attachment) release(packet uint16) {
-	s := a.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.state.Out.Get(packet); e != nil && e.Phase == qos.Received && !a.over {
-		s.sendRelease(&a.r.tail.batch, e)
-	}
-}
-
-// Drained says that the device's out-queue has room again after Full.
-func (a *Attachment) Drained(b *Batch) {
-	s := a.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a.over {
-		return
-	}
-	s.full = false
-	s.pump(b)
 }

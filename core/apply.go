@@ -93,8 +93,8 @@ func (r *Router) applySession(s *Session, pos journal.Position, rec *journal.Rec
 	case journal.KindRelease:
 		s.state.Release(uint16(rec.PacketID))
 	case journal.KindReceived, journal.KindWindow, journal.KindCursor:
-		if r.tail.live {
-			return nil // it is our own, and what is in memory is ahead of it
+		if r.tail.live || rec.Epoch != s.state.Epoch {
+			return nil // what is in memory is ahead of it, or it is of a session that ended
 		}
 		if rec.Kind != journal.KindReceived {
 			return s.state.ApplyCursor(rec.Body)
@@ -206,7 +206,7 @@ func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
-	s.state.Epoch++
+	s.state.Epoch = uint64(pos)
 	s.state.Expiry, s.state.Tag = c.expiry, c.tag
 	s.mu.Unlock()
 	return nil
@@ -218,6 +218,9 @@ func (r *Router) applyEnd(pos journal.Position, rec *journal.Record) {
 	s := r.session(addr)
 	if s == nil || !s.durable || pos <= s.state.Applied {
 		return
+	}
+	if rec.Epoch != 0 && rec.Epoch != s.state.Epoch {
+		return // a device came back before it expired
 	}
 	s.close(&r.tail.batch, ErrEnded)
 	r.dropSession(s)
@@ -305,7 +308,7 @@ func (r *Router) applyInbound(pos journal.Position, rec *journal.Record, q QoS) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case pos <= s.state.Applied || rec.Epoch > s.state.Epoch:
+	case pos <= s.state.Applied || rec.Epoch != s.state.Epoch:
 		return
 	case q == 2:
 		s.state.Receive(uint16(rec.PacketID))

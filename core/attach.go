@@ -36,7 +36,7 @@ type Attachment struct {
 	protocol string
 	inbox    bool
 	silent   bool
-	epoch    uint32
+	epoch    uint64
 	routes   map[string]*Route // belongs to the device's goroutine
 
 	storing map[uint16]struct{} // QoS 2 packet ids on their way to the journal; guarded by session.mu
@@ -129,6 +129,9 @@ func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, 
 		if !ok || (req.Resume && !present) {
 			done(tb, nil, false, ErrTakenOver)
 			return
+		}
+		if att.inbox {
+			r.watch(att) // now: from done on, the device's own goroutine may act
 		}
 		done(tb, att, present, nil)
 		att.session.activate(tb, att, req.Window)

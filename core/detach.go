@@ -71,7 +71,7 @@ func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 		r.mu.Unlock()
 	}
 	if ends {
-		r.end(s.addr)
+		r.end(s.addr, a.epoch)
 	}
 	r.unwatch(a)
 	if !replaced {
@@ -106,9 +106,9 @@ func (s *Session) remove(a *Attachment) (last bool) {
 	return true
 }
 
-// end has the journal end a durable session.
-func (r *Router) end(addr Address) {
-	err := r.append(&journal.Record{Kind: journal.KindEnd}, addr, nil, func(_ journal.Position, err error) {
+// end has the journal end a durable session, unless it is claimed again first.
+func (r *Router) end(addr Address, epoch uint64) {
+	err := r.append(&journal.Record{Kind: journal.KindEnd, Epoch: epoch}, addr, nil, func(_ journal.Position, err error) {
 		if err != nil {
 			r.log.Error("ending a session", "session", addr.String(), "err", err)
 		}

@@ -28,6 +28,7 @@ type subscriber struct {
 	received map[uint16]bool // QoS 2: packet ids between PUBLISH and PUBREL
 	unacked  []core.Delivery // what is to be acknowledged, in order
 	payloads map[string]int  // how often the application was given each
+	since    int             // how many messages were stored before its session began
 }
 
 func (s *subscriber) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
@@ -142,13 +143,32 @@ func (r *rig) connect(s *subscriber) {
 }
 
 func (r *rig) subscribe(s *subscriber) {
+	s.since = len(r.acked)
+	s.seen, s.received, s.payloads = nil, map[uint16]bool{}, map[string]int{}
 	c := r.hub.attach(durable("u", s.id))
+	if c.present {
+		r.t.Errorf("%s has a session already", s.id)
+	}
 	c.subscribe(core.Subscription{Filter: "t", QoS: s.qos})
 	c.leave(true)
 }
 
+// expire ends a session, with all that it is owed, and begins another.
+func (r *rig) expire(s *subscriber) {
+	r.connect(s)
+	s.mu.Lock()
+	conn := s.conn
+	s.mu.Unlock()
+	var b core.Batch
+	conn.SetExpiry(0)
+	conn.Detach(&b, true)
+	b.Flush()
+	s.Close(nil, nil)
+	r.subscribe(s)
+}
+
 // TestNothingAcknowledgedIsLost drives publishers and subscribers through
-// crashes, takeovers and acknowledgements at random. What a publisher was told
+// crashes, takeovers, expiries and acknowledgements at random. What a publisher was told
 // is stored reaches every subscriber, in order; at QoS 2 exactly once.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -156,7 +176,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		r.start()
 		defer func() { r.hub.kill() }()
 		for q := core.QoS(1); q <= 2; q++ {
-			s := &subscriber{id: fmt.Sprint("sub", q), qos: q, received: map[uint16]bool{}, payloads: map[string]int{}}
+			s := &subscriber{id: fmt.Sprint("sub", q), qos: q}
 			r.subs = append(r.subs, s)
 			r.subscribe(s)
 		}
@@ -178,6 +198,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 			"connect": func(t *rapid.T) { r.connect(any(t)) },
 			"ack":     func(t *rapid.T) { any(t).acknowledge(rapid.IntRange(1, 6).Draw(t, "n")) },
 			"crash":   func(*rapid.T) { r.crash() },
+			"expire":  func(t *rapid.T) { r.expire(any(t)) },
 		})
 		for _, s := range r.subs {
 			r.connect(s)
@@ -192,12 +213,13 @@ func (r *rig) drain(s *subscriber) {
 	for {
 		s.acknowledge(8)
 		s.mu.Lock()
-		done := len(s.seen) >= len(r.acked) && len(s.unacked) == 0 && len(s.received) == 0
+		owed := r.acked[s.since:]
+		done := len(s.seen) >= len(owed) && len(s.unacked) == 0 && len(s.received) == 0
 		seen := slices.Clone(s.seen)
 		s.mu.Unlock()
 		if done || time.Now().After(deadline) {
-			if !slices.Equal(seen, r.acked) {
-				r.t.Fatalf("%s was given %v, promised %v", s.id, seen, r.acked)
+			if !slices.Equal(seen, owed) {
+				r.t.Fatalf("%s was given %v, promised %v", s.id, seen, owed)
 			}
 			break
 		}

@@ -151,9 +151,10 @@ func (r *Router) expireSessions() {
 	for _, s := range r.durableSessions() {
 		s.mu.Lock()
 		over := s.addr.Resource != "" && s.state.Detached != 0 && s.state.Detached+s.state.Expiry <= now
+		epoch := s.state.Epoch
 		s.mu.Unlock()
 		if over {
-			r.end(s.addr)
+			r.end(s.addr, epoch)
 		}
 	}
 }

@@ -63,12 +63,12 @@ func TestFrameIsBoundedByItsIndex(t *testing.T) {
 }
 
 func TestRecordRoundTrip(t *testing.T) {
-	want := Record{Kind: KindPub, Account: []byte("alice"), Resource: []byte("phone"), Epoch: 1 << 20, PacketID: 65535, Body: []byte("body")}
+	want := Record{Kind: KindPub, Account: []byte("alice"), Resource: []byte("phone"), Epoch: 1 << 40, PacketID: 65535, Body: []byte("body")}
 	var got Record
 	if err := got.Decode(want.Append(nil)); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got.Append(nil), want.Append(nil)) || string(got.Resource) != "phone" || got.Epoch != 1<<20 {
+	if !bytes.Equal(got.Append(nil), want.Append(nil)) || string(got.Resource) != "phone" || got.Epoch != 1<<40 {
 		t.Errorf("got %+v", got)
 	}
 }

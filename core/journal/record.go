@@ -17,8 +17,8 @@ const (
 	KindReceived Kind = 4  // QoS 2 out: PUBREC came, PUBREL may be sent
 	KindSub      Kind = 5  // Body is the subscription
 	KindUnsub    Kind = 6  // Body is the filter
-	KindClaim    Kind = 7  // a connection took the session: Epoch is new; Body is its expiry
-	KindEnd      Kind = 8  // the session and all that it holds is gone
+	KindClaim    Kind = 7  // a connection took the session: its position is the new epoch; Body is its expiry and tag
+	KindEnd      Kind = 8  // the session is gone, if it has that epoch; 0: in any case
 	KindCursor   Kind = 9  // Body is what the client has acknowledged
 	KindWill     Kind = 10 // Body is the will of the connection, or empty: it has none any more
 	KindFence    Kind = 11 // the lane of a dead incarnation is closed
@@ -30,7 +30,7 @@ type Record struct {
 	Kind     Kind
 	Account  []byte // of the session
 	Resource []byte // of the session; empty: the account's own session
-	Epoch    uint32 // of the session's connection
+	Epoch    uint64 // the position of the claim under which it was written
 	PacketID uint32 // the packet id at QoS 2, the count of the publisher's stanzas under XEP-0198; 0: none
 	Body     []byte
 }
@@ -40,7 +40,7 @@ type Record struct {
 //	kind(1) uvarint(epoch) uvarint(packet id) string(account) string(resource) body
 func (r *Record) Append(dst []byte) []byte {
 	dst = append(dst, byte(r.Kind))
-	dst = binary.AppendUvarint(dst, uint64(r.Epoch))
+	dst = binary.AppendUvarint(dst, r.Epoch)
 	dst = binary.AppendUvarint(dst, uint64(r.PacketID))
 	dst = AppendBytes(dst, r.Account)
 	dst = AppendBytes(dst, r.Resource)
@@ -51,7 +51,7 @@ func (r *Record) Append(dst []byte) []byte {
 func (r *Record) Decode(b []byte) error {
 	d := Decoder{Rest: b}
 	r.Kind = Kind(d.Byte())
-	r.Epoch = uint32(d.Uvarint())
+	r.Epoch = d.Uvarint()
 	r.PacketID = uint32(d.Uvarint())
 	r.Account = d.Bytes()
 	r.Resource = d.Bytes()

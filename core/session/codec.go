@@ -102,7 +102,7 @@ const rowVersion = 1
 func (s *State) AppendRow(dst []byte, applied journal.Position) []byte {
 	dst = append(dst, rowVersion)
 	dst = binary.AppendUvarint(dst, uint64(applied))
-	dst = binary.AppendUvarint(dst, uint64(s.Epoch))
+	dst = binary.AppendUvarint(dst, s.Epoch)
 	dst = binary.AppendUvarint(dst, uint64(s.Handled))
 	dst = journal.AppendBytes(dst, s.Tag)
 	dst = binary.AppendUvarint(dst, uint64(len(s.filters)))
@@ -125,7 +125,7 @@ func (s *State) DecodeRow(b []byte, postings func(filter string, o Options) (nam
 		return fmt.Errorf("reading a session's row: version %d is unknown", v)
 	}
 	s.Applied = journal.Position(d.Uvarint())
-	s.Epoch = uint32(d.Uvarint())
+	s.Epoch = d.Uvarint()
 	s.Handled = uint32(d.Uvarint())
 	s.Tag = d.String()
 	for n := d.Uvarint(); n > 0 && d.Err == nil; n-- {

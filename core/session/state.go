@@ -50,7 +50,7 @@ type Match struct {
 
 // State is the state of one session. The zero value, with the window's bound set, is a new one.
 type State struct {
-	Epoch    uint32 // counts the connections that claimed it
+	Epoch    uint64 // the position of the CLAIM record of its last connection
 	Expiry   int64  // how long it outlives its connection, milliseconds
 	Detached int64  // when its connection ended, Unix milliseconds; 0: it is connected
 	Applied  journal.Position

@@ -23,6 +23,7 @@ const maxTailRoutes = 8192
 // durable state changes, while the hub runs and when it starts.
 func (r *Router) apply(seq uint64, frame []byte) error {
 	r.checkpoints.bytes.Add(int64(len(frame)))
+	r.checkpoints.old.Store(true)
 	records, err := journal.Split(frame)
 	if err != nil {
 		r.Counters.Corrupt.Add(1)
@@ -168,7 +169,7 @@ func (r *Router) unrefer(s *Session, filter string) {
 	if df == nil {
 		return
 	}
-	delete(df.online, s)
+	df.goOffline(s)
 	if df.refs--; df.refs > 0 {
 		return
 	}
@@ -355,7 +356,6 @@ func (r *Router) intern(b []byte) string {
 // recovered is called when all that was stored before the start has been applied.
 func (r *Router) recovered() {
 	r.tail.live = true
-	r.trim()
 	r.openInboxes()
 	r.fireOrphans()
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"pushhub/core/journal"
 	"pushhub/core/session"
@@ -26,11 +29,17 @@ const (
 	entryWill     = 3 // account U+0000 resource, delay and message
 )
 
+// putChunks is how many chunks are stored at once.
+const putChunks = 16
+
 // A checkpointer writes chunks.
 type checkpointer struct {
 	generation uint64
-	rows       []Row
+	put        func([]Row) error
+	rows       []Row // not stored yet
+	chunks     int   // cut so far
 	chunk      []byte
+	err        error // of put, the first
 }
 
 func chunkKey(generation uint64, n int) string {
@@ -47,17 +56,33 @@ func (c *checkpointer) add(kind byte, key string, value []byte) {
 }
 
 func (c *checkpointer) cut() {
-	if len(c.chunk) > 0 {
-		c.rows = append(c.rows, Row{chunkKey(c.generation, len(c.rows)), c.chunk})
-		c.chunk = nil
+	if len(c.chunk) == 0 {
+		return
 	}
+	c.rows = append(c.rows, Row{chunkKey(c.generation, c.chunks), c.chunk})
+	c.chunks++
+	c.chunk = nil
+	if len(c.rows) == putChunks {
+		c.store()
+	}
+}
+
+func (c *checkpointer) store() {
+	if c.err == nil && len(c.rows) > 0 {
+		c.err = c.put(c.rows)
+	}
+	c.rows = nil
 }
 
 // checkpoint writes the durable state. Sessions go on meanwhile: what they are
 // ahead of the position, the log repeats without harm.
 func (r *Router) checkpoint(ctx context.Context) error {
 	at := journal.Position(r.applied.Load())
-	c := &checkpointer{generation: r.checkpoints.generation + 1}
+	r.checkpoints.old.Store(false)
+	c := &checkpointer{
+		generation: r.checkpoints.generation + 1,
+		put:        func(rows []Row) error { return r.opt.Rows.Put(ctx, BucketNodes, rows) },
+	}
 	var buf []byte
 	for _, s := range r.durableSessions() {
 		s.mu.Lock()
@@ -76,16 +101,22 @@ func (r *Router) checkpoint(ctx context.Context) error {
 	}
 	r.wills.mu.Unlock()
 	c.cut()
-	if err := r.opt.Rows.Put(ctx, BucketNodes, c.rows); err != nil {
-		return fmt.Errorf("writing a checkpoint: %w", err)
+	c.store()
+	if c.err != nil {
+		r.checkpoints.old.Store(true)
+		return fmt.Errorf("writing a checkpoint: %w", c.err)
 	}
 	pointer := binary.AppendUvarint(nil, c.generation)
 	pointer = binary.AppendUvarint(pointer, uint64(at))
-	pointer = binary.AppendUvarint(pointer, uint64(len(c.rows)))
+	pointer = binary.AppendUvarint(pointer, uint64(c.chunks))
+	r.mu.RLock()
+	pointer = binary.AppendUvarint(pointer, uint64(len(r.sessions)))
+	pointer = binary.AppendUvarint(pointer, uint64(len(r.filters)))
+	r.mu.RUnlock()
 	if err := r.opt.Rows.Put(ctx, BucketNodes, []Row{{checkpointKey, pointer}}); err != nil {
 		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	return r.dropCheckpoint(ctx, c.generation, len(c.rows))
+	return r.dropCheckpoint(ctx, c.generation, c.chunks)
 }
 
 // dropCheckpoint deletes the chunks of the checkpoint before the one just written.
@@ -104,6 +135,9 @@ func (r *Router) dropCheckpoint(ctx context.Context, generation uint64, chunks i
 	}
 	return nil
 }
+
+// maxPresize bounds what a damaged pointer could make the hub allocate.
+const maxPresize = 1 << 24
 
 // maxPostings is how many positions one entry holds, so that entries stay small.
 const maxPostings = 16 << 10
@@ -159,15 +193,20 @@ func (r *Router) loadCheckpoint(ctx context.Context) error {
 	if d.Err != nil {
 		return d.Err
 	}
-	for i := range int(n) {
+	// As large as they will be: growing them takes longer than filling them.
+	r.sessions = make(map[Address]*Session, min(d.Uvarint(), maxPresize))
+	r.filters = make(map[string]*durableFilter, min(d.Uvarint(), maxPresize))
+	whole := make([][]byte, n)
+	for i := range whole {
 		chunk, ok := chunks[chunkKey(generation, i)]
 		if !ok {
 			return fmt.Errorf("%w: chunk %d of %d is missing", journal.ErrCorrupt, i, n)
 		}
-		if err := r.loadChunk(chunk); err != nil {
-			return fmt.Errorf("chunk %d: %w", i, err)
-		}
+		whole[i] = chunk
 		delete(chunks, chunkKey(generation, i))
+	}
+	if err := r.loadChunks(whole); err != nil {
+		return err
 	}
 	r.checkpoints.generation, r.checkpoints.chunks = generation, int(n)
 	r.applied.Store(at)
@@ -187,13 +226,42 @@ func (r *Router) dropStrays(ctx context.Context, strays map[string][]byte) error
 	return r.put(ctx, BucketNodes, rows)
 }
 
-func (r *Router) loadChunk(chunk []byte) error {
+// loadChunks restores the sessions, on all processors, then what needs them to be there.
+func (r *Router) loadChunks(chunks [][]byte) error {
+	errs := make([]error, len(chunks))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(chunks); i = int(next.Add(1)) - 1 {
+				errs[i] = r.loadChunk(chunks[i], true)
+			}
+		})
+	}
+	wg.Wait()
+	for i, chunk := range chunks {
+		if errs[i] == nil {
+			errs[i] = r.loadChunk(chunk, false)
+		}
+		if errs[i] != nil {
+			return fmt.Errorf("chunk %d: %w", i, errs[i])
+		}
+	}
+	return nil
+}
+
+// loadChunk restores the entries of a chunk that are sessions, or all others.
+func (r *Router) loadChunk(chunk []byte, sessions bool) error {
 	d := journal.Decoder{Rest: chunk}
 	for len(d.Rest) > 0 {
-		kind, key, value := d.Byte(), d.String(), d.Bytes()
+		kind, rawKey, value := d.Byte(), d.Bytes(), d.Bytes()
 		if d.Err != nil {
 			return d.Err
 		}
+		if (kind == entrySession) != sessions {
+			continue
+		}
+		key := string(rawKey)
 		if err := r.loadEntry(kind, key, value); err != nil {
 			return err
 		}
@@ -209,7 +277,7 @@ func (r *Router) loadEntry(kind byte, key string, value []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: %q is no address", journal.ErrCorrupt, key)
 	}
-	addr := Address{r.intern([]byte(account)), resource}
+	addr := Address{account, resource}
 	switch kind {
 	case entrySession:
 		return r.loadSession(addr, value)
@@ -255,6 +323,8 @@ func (r *Router) loadSession(addr Address, row []byte) error {
 	if err != nil {
 		return fmt.Errorf("session %s: %w", addr, err)
 	}
+	r.mu.Lock()
 	r.sessions[addr] = s
+	r.mu.Unlock()
 	return nil
 }

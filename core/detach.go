@@ -19,7 +19,7 @@ func (s *Session) goOffline() {
 	for name, sub := range s.subs {
 		r.online.Remove(name, sub)
 		if df := r.filters[name]; df != nil {
-			delete(df.online, s)
+			df.goOffline(s)
 		}
 	}
 	s.subs = nil

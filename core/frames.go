@@ -90,3 +90,10 @@ func (r *Router) decodeRecord(raw []byte) *Message {
 	}
 	return m
 }
+
+// has reports whether a frame is there.
+func (f *frames) has(seq uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.bySeq[seq] != nil
+}

@@ -179,7 +179,7 @@ func (r *Router) publishPresence(b *Batch, p *Presence, devices int) {
 		sum.State = "offline"
 	}
 	r.publishState(b, presencePrefix+p.From.Account+"/"+p.From.Resource, p.From, state, p.Kind == Available)
-	r.publishState(b, presencePrefix+p.From.Account, p.From, sum, true)
+	r.publishState(b, presencePrefix+p.From.Account, p.From, sum, devices > 0)
 }
 
 func (r *Router) publishState(b *Batch, name string, from Address, state presenceState, keep bool) {

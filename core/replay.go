@@ -70,6 +70,9 @@ func (r *Router) replayOne(ctx context.Context, s *Session, b *Batch) {
 
 // readFrame brings a frame into the cache; one that cannot be had is noted as gone.
 func (r *Router) readFrame(ctx context.Context, seq uint64) {
+	if r.frames.has(seq) {
+		return // another session had it read meanwhile
+	}
 	frame, err := r.opt.Journal.Read(ctx, seq)
 	var records [][]byte
 	if err == nil {

@@ -71,6 +71,7 @@ type Router struct {
 		generation uint64 // of the last one
 		chunks     int
 		bytes      atomic.Int64 // of frames applied since
+		old        atomic.Bool  // something durable changed since
 	}
 
 	tail tail // belongs to the goroutine that follows the journal
@@ -82,6 +83,10 @@ type Router struct {
 		waiting    []*Session // sessions whose next frame must be read, each at most once
 	}
 }
+
+// lastFlush bounds the checkpoint of a clean stop. Without it nothing is lost:
+// the next start has more of the log to follow.
+const lastFlush = time.Minute
 
 // NewRouter makes a router; Run makes it work.
 func NewRouter(opt Options) *Router {
@@ -145,9 +150,13 @@ func (r *Router) Run(ctx context.Context, ready func()) error {
 		return fmt.Errorf("following the journal: %w", err)
 	}
 	// The journal takes no more: a checkpoint holds the cursors too.
-	flushCtx, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	flushCtx, done := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
 	defer done()
-	return errors.Join(r.flushRetained(flushCtx), r.checkpoint(flushCtx))
+	err = r.flushRetained(flushCtx)
+	if r.checkpoints.old.Load() {
+		err = errors.Join(err, r.checkpoint(flushCtx))
+	}
+	return err
 }
 
 // follower is the router as the journal sees it.

@@ -198,6 +198,9 @@ func (r *Router) trim() {
 		r.posted.RLock()
 		need := s.state.Needs(last)
 		for _, f := range s.state.Filters() {
+			if f.Postings().Len() == 0 {
+				continue
+			}
 			if old, ok := needs[f.Postings()]; !ok || need < old {
 				needs[f.Postings()] = need
 			}

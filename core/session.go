@@ -55,6 +55,14 @@ func (df *durableFilter) goOnline(s *Session) {
 	df.online[s] = struct{}{}
 }
 
+// goOffline undoes goOnline. The caller holds Router.mu.
+func (df *durableFilter) goOffline(s *Session) {
+	delete(df.online, s)
+	if len(df.online) == 0 {
+		df.online = nil // most filters have nobody attached most of the time
+	}
+}
+
 // nobody is the device list of every session without one.
 var nobody []*Attachment
 
@@ -350,6 +358,7 @@ func (s *Session) markDirty() {
 		return
 	}
 	s.dirty = true
+	s.r.checkpoints.old.Store(true)
 	d := &s.r.dirty
 	d.Lock()
 	d.cursors = append(d.cursors, s)

@@ -165,7 +165,7 @@ func (s *Session) unsetOnline(filter string) bool {
 	defer r.mu.Unlock()
 	r.online.Remove(filter, sub)
 	if df := r.filters[filter]; df != nil {
-		delete(df.online, s)
+		df.goOffline(s)
 	}
 	r.changed()
 	return true

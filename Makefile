@@ -4,7 +4,7 @@ TOOL    := go tool -modfile=tools/go.mod
 FUZZTIME ?= 5m
 BIN     ?= bin/pushhub
 
-.PHONY: build check test race integration clients fuzz bench
+.PHONY: build check test race integration clients faults fuzz bench
 
 build:
 	go build -o $(BIN) ./cmd/pushhub
@@ -27,6 +27,10 @@ clients:
 
 integration: clients
 	PUSHHUB_REQUIRE_CLIENTS=1 go test -count=1 ./integration
+
+# A hundred rounds of kill -9, frozen and reset, and a full disk; about half an hour.
+faults:
+	go test ./integration/faults -run TestFaults -faults.rounds=100 -v -count=1 -timeout 60m
 
 # Every fuzz target for FUZZTIME each: make fuzz FUZZTIME=10s
 fuzz:

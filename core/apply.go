@@ -91,6 +91,10 @@ func (r *Router) applySession(s *Session, pos journal.Position, rec *journal.Rec
 		r.setDurable(s, filter, opt, pos)
 	case journal.KindUnsub:
 		r.unsetDurable(s, string(rec.Body))
+	case journal.KindHandled:
+		if rec.Epoch == s.state.Epoch {
+			s.state.Handled = rec.PacketID
+		}
 	case journal.KindRelease:
 		s.state.Release(uint16(rec.PacketID))
 	case journal.KindReceived, journal.KindWindow, journal.KindCursor:

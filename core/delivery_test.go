@@ -377,6 +377,10 @@ func TestResumeNeedsTheSessionsTag(t *testing.T) {
 		t.Fatalf("pending %t, %v", pending, err)
 	}
 	c.wait(1)
+	if pending, err := c.Count(19, 2); err != nil || !pending {
+		t.Fatalf("pending %t, %v", pending, err)
+	}
+	c.wait(2)
 	c.Suspend(&b)
 	if len(h.DevicesOf("ada")) != 1 {
 		t.Error("a suspended device is not present any more")
@@ -389,7 +393,7 @@ func TestResumeNeedsTheSessionsTag(t *testing.T) {
 		again.Tag, again.Resume, again.Device = tag, true, newDevice()
 		got := make(chan error, 1)
 		h.Attach(&b, again, func(_ *core.Batch, att *core.Attachment, present bool, err error) {
-			if err == nil && (!present || att.Handled() != 17) {
+			if err == nil && (!present || att.Handled() != 19) {
 				t.Errorf("resumed: present %t, handled %d", present, att.Handled())
 			}
 			got <- err

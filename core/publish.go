@@ -204,6 +204,15 @@ func (a *Attachment) publishOnce(m *Message, packet uint16, token uint64) (pendi
 	return true, nil
 }
 
+// Count stores how many of the device's stanzas are handled, when the last of
+// them left no message in the journal: what is told to a client must not be
+// taken back after a crash. pending as for Publish.
+func (a *Attachment) Count(handled uint32, token uint64) (pending bool, err error) {
+	rec := journal.Record{Kind: journal.KindHandled, PacketID: handled, Epoch: a.epoch}
+	err = a.r.append(&rec, a.addr, nil, a.stored(token))
+	return err == nil, err
+}
+
 // append encodes a record, with m as its body where there is one, and queues it.
 func (r *Router) append(rec *journal.Record, addr Address, m *Message, done func(journal.Position, error)) error {
 	buf := recordBuffers.Get().(*recordBuffer)

@@ -22,6 +22,7 @@ const (
 	KindCursor   Kind = 9  // Body is what the client has acknowledged
 	KindWill     Kind = 10 // Body is the will of the connection, or empty: it has none any more
 	KindFence    Kind = 11 // the lane of a dead incarnation is closed
+	KindHandled  Kind = 13 // PacketID is how many of the publisher's stanzas are handled (XEP-0198)
 	KindFired    Kind = 12 // a will that is published; Body is the message, as in KindPub
 )
 

@@ -185,11 +185,11 @@ func (s *stream) totals() (sent, acked, refused int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.sent {
-		if s.sent[i].acked != 0 {
-			acked++
-		}
-		if s.sent[i].refused != 0 {
+		switch e := &s.sent[i]; {
+		case e.refused != 0: // XEP-0198 acknowledges what came back, too
 			refused++
+		case e.acked != 0:
+			acked++
 		}
 	}
 	return len(s.sent), acked, refused

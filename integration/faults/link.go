@@ -23,10 +23,14 @@ type link struct {
 	leave   bool      // when it reads no more: connect anew over a half-open connection
 	off     bool      // the device is to stay away
 	changed chan struct{}
-	ended   bool // the run is over
+	ended   bool      // the run is over
+	dialled time.Time // run's own
 }
 
 func newLink(who *history) *link { return &link{who: who, changed: make(chan struct{})} }
+
+// soon is how long a connection lasts at least that was of use.
+const soon = 20 * time.Millisecond
 
 // signal wakes who waits for a change. mu is held.
 func (l *link) signal() {
@@ -37,9 +41,13 @@ func (l *link) signal() {
 // dial connects once the device may; false when the run is over.
 func (l *link) dial(address func() string, rng *rand.Rand) (*net.TCPConn, bool) {
 	for {
+		if time.Since(l.dialled) < soon { // it did not last
+			l.pause(soon/2 + time.Duration(rng.Int64N(int64(soon))))
+		}
 		if !l.wait() {
 			return nil, false
 		}
+		l.dialled = time.Now()
 		conn, err := net.DialTimeout("tcp", address(), ioTimeout)
 		if err == nil {
 			tcp := conn.(*net.TCPConn)
@@ -51,9 +59,7 @@ func (l *link) dial(address func() string, rng *rand.Rand) (*net.TCPConn, bool) 
 				return tcp, true
 			}
 			_ = conn.Close()
-			continue
 		}
-		l.pause(10*time.Millisecond + time.Duration(rng.IntN(30))*time.Millisecond)
 	}
 }
 

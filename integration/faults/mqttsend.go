@@ -120,10 +120,9 @@ func (s *mqttSender) session(conn *net.TCPConn) error {
 		return err
 	}
 	_ = conn.Close()
-	if err == nil {
-		return <-ended
+	if why := <-ended; err == nil {
+		return why
 	}
-	<-ended
 	return err
 }
 

@@ -107,6 +107,7 @@ func (o Options) check() error {
 // A Bus is one node's store on NATS. It is safe for concurrent use.
 type Bus struct {
 	journal *Log
+	log     *natsLog // beneath journal
 	rows    *natsRows
 	subject string
 	server  *embedded // nil: external
@@ -134,6 +135,9 @@ func (b *Bus) open(ctx context.Context, o Options) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
 	if o.URL == "" {
+		if err = refuseUnfinished(o.Dir); err != nil {
+			return err
+		}
 		if b.server, err = startEmbedded(o); err != nil {
 			return err
 		}
@@ -150,6 +154,9 @@ func (b *Bus) open(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
+	if err := refuseMarked(ctx, js); err != nil {
+		return err
+	}
 	stream, err := js.CreateOrUpdateStream(ctx, logConfig(o))
 	if err != nil {
 		return fmt.Errorf("making stream %s: %w", streamName, err)
@@ -161,7 +168,7 @@ func (b *Bus) open(ctx context.Context, o Options) (err error) {
 	if b.server != nil && o.ReserveBytes > 0 {
 		l.reserve = &reserve{free: b.server.free, least: uint64(o.ReserveBytes)}
 	}
-	b.journal = startLog(l, o.limits(), o.Log)
+	b.log, b.journal = l, startLog(l, o.limits(), o.Log)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pushhub/core/journal"
 	"pushhub/core/session"
@@ -20,6 +21,9 @@ import (
 const (
 	checkpointKey = "checkpoint"
 	chunkBytes    = 256 << 10
+	// checkpointAge is how old a checkpoint may be on a hub with little to do: well
+	// below the age at which the journal loses what it holds.
+	checkpointAge = 5 * time.Minute
 )
 
 // The kinds of entries in a chunk: kind(1), then length-prefixed key and value.
@@ -74,10 +78,24 @@ func (c *checkpointer) store() {
 	c.rows = nil
 }
 
+// flushRows writes the retained messages that changed and, when it is time or
+// must, a checkpoint. Its position is taken first: what is retained after it, the
+// log tells.
+func (r *Router) flushRows(ctx context.Context, must bool) error {
+	at := journal.Position(r.applied.Load())
+	if err := r.flushRetained(ctx); err != nil {
+		return err
+	}
+	c := &r.checkpoints
+	if !c.old.Load() || (!must && c.bytes.Load() < r.opt.Checkpoint && time.Since(c.written) < checkpointAge) {
+		return nil
+	}
+	return r.checkpoint(ctx, at)
+}
+
 // checkpoint writes the durable state. Sessions go on meanwhile: what they are
 // ahead of the position, the log repeats without harm.
-func (r *Router) checkpoint(ctx context.Context) error {
-	at := journal.Position(r.applied.Load())
+func (r *Router) checkpoint(ctx context.Context, at journal.Position) error {
 	r.checkpoints.old.Store(false)
 	c := &checkpointer{
 		generation: r.checkpoints.generation + 1,
@@ -127,6 +145,7 @@ func (r *Router) dropCheckpoint(ctx context.Context, generation uint64, chunks i
 	}
 	r.checkpoints.generation, r.checkpoints.chunks = generation, chunks
 	r.checkpoints.bytes.Store(0)
+	r.checkpoints.written = time.Now()
 	if len(old) == 0 {
 		return nil
 	}

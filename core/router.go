@@ -72,6 +72,7 @@ type Router struct {
 		chunks     int
 		bytes      atomic.Int64 // of frames applied since
 		old        atomic.Bool  // something durable changed since
+		written    time.Time
 	}
 
 	tail tail // belongs to the goroutine that follows the journal
@@ -113,6 +114,7 @@ func NewRouter(opt Options) *Router {
 		watchers: map[string]map[*Attachment]bool{},
 		replays:  make(chan struct{}, replayers),
 	}
+	r.checkpoints.written = time.Now()
 	r.wills.m = map[Address]*will{}
 	r.tail.touched = map[*Session]struct{}{}
 	r.retained.values = topic.NewStore[*retainedValue]()
@@ -152,11 +154,7 @@ func (r *Router) Run(ctx context.Context, ready func()) error {
 	// The journal takes no more: a checkpoint holds the cursors too.
 	flushCtx, done := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
 	defer done()
-	err = r.flushRetained(flushCtx)
-	if r.checkpoints.old.Load() {
-		err = errors.Join(err, r.checkpoint(flushCtx))
-	}
-	return err
+	return r.flushRows(flushCtx, true)
 }
 
 // follower is the router as the journal sees it.

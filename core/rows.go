@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -67,11 +66,7 @@ func (r *Router) flushLoop(ctx context.Context) {
 		r.expireSessions()
 		r.shed()
 		r.trim()
-		err := r.flushRetained(ctx)
-		if r.checkpoints.bytes.Load() >= r.opt.Checkpoint {
-			err = errors.Join(err, r.checkpoint(ctx))
-		}
-		if err != nil && ctx.Err() == nil {
+		if err := r.flushRows(ctx, false); err != nil && ctx.Err() == nil {
 			r.log.Error("writing rows; it is tried again", "err", err)
 		}
 	}

@@ -68,7 +68,8 @@ func (h *hub) obey(o order) answer {
 
 type control struct {
 	server *http.Server
-	done   chan error // what Serve returned; capacity 1, never closed
+	stop   context.CancelFunc // ends what takes long: a backup
+	done   chan error         // what Serve returned; capacity 1, never closed
 }
 
 const maxOrder = 64 << 10
@@ -101,9 +102,15 @@ func listenControl(dataDir string, h *hub) (*control, error) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(h.obey(o)) // the asker has gone: nobody to tell
 	})
+	mux.HandleFunc("GET /backup", serveBackup(dataDir, h))
+	ctx, stop := context.WithCancel(context.Background())
 	c := &control{
-		server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
-		done:   make(chan error, 1),
+		server: &http.Server{
+			Handler: mux, ReadHeaderTimeout: 5 * time.Second,
+			BaseContext: func(net.Listener) context.Context { return ctx },
+		},
+		stop: stop,
+		done: make(chan error, 1),
 	}
 	go func() { c.done <- c.server.Serve(ln) }()
 	return c, nil
@@ -113,9 +120,29 @@ func listenControl(dataDir string, h *hub) (*control, error) {
 func (c *control) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	c.stop()
 	err := c.server.Shutdown(ctx)
-	<-c.done
+	if err != nil {
+		err = c.server.Close() // somebody asked for a backup and does not read it
+	}
+	if serr := <-c.done; err == nil && !errors.Is(serr, http.ErrServerClosed) {
+		err = serr
+	}
 	return err
+}
+
+// controlClient speaks to the hub that runs on the data directory.
+func controlClient(dataDir string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socketPath(dataDir))
+	}}}
+}
+
+// notDialed reports whether an error of controlClient means that no hub runs.
+func notDialed(err error) bool {
+	var dial *net.OpError
+	return errors.As(err, &dial) && dial.Op == "dial"
 }
 
 // ask gives an order to the hub that runs on the data directory; without one it
@@ -126,18 +153,14 @@ func ask(ctx context.Context, cfg config.Config, o order) (answer, error) {
 		return answer{}, err
 	}
 	path := socketPath(cfg.DataDir)
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
-	}}}
+	client := controlClient(cfg.DataDir)
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://hub/order", bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
 	res, err := client.Do(req)
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	if notDialed(err) {
 		return askStore(ctx, cfg, o)
 	}
 	if err != nil {

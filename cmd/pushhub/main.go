@@ -24,6 +24,7 @@ func main() {
 		Version:         version(),
 		Commands: []*cli.Command{
 			serveCommand(), demoCommand(), userCommand(), pubCommand(), subCommand(),
+			backupCommand(), restoreCommand(),
 			configCommand(), benchCommand(), versionCommand(),
 		},
 		ExitErrHandler: func(*cli.Context, error) {}, // main says it, once

@@ -53,21 +53,16 @@ func newResource(wanted string) (string, error) {
 // that no message is lost; whoever had it before is closed with a conflict
 // (RFC 6120 §7.7.2.2, third way).
 func (e *engine) attach(b *core.Batch, resource string, then func(b *core.Batch, err error)) {
-	f := e.front
-	e.self = core.Address{Account: e.account, Resource: resource}
-	e.jid = f.jid(e.self)
-	e.full = framer.AppendEscapedAttr(nil, e.jid)
-	e.bare = framer.AppendEscapedAttr(nil, f.jid(core.Address{Account: e.account}))
-	e.push = f.isAndroidpn(resource)
+	e.name(resource)
+	e.front.streams.drop(e.self)
 	done := e.await()
 	req := core.Attach{Address: e.self, Device: e, Clean: true, Inbox: true, Silent: true, Protocol: "xmpp"}
 	e.join(b, req, &e.own, func(err error) {
 		done(func(b *core.Batch) {
 			if err != nil {
-				e.self, e.jid = core.Address{}, ""
+				e.unname()
 			} else {
-				e.stage = stageBound
-				e.framer.SetLimits(framer.Limits{StanzaBytes: f.opt.MaxStanza, Depth: maxDepth})
+				e.bound()
 			}
 			then(b, err)
 			if err == nil {
@@ -75,6 +70,25 @@ func (e *engine) attach(b *core.Batch, resource string, then func(b *core.Batch,
 			}
 		})
 	})
+}
+
+// name makes the client's address known to the engine.
+func (e *engine) name(resource string) {
+	f := e.front
+	e.self = core.Address{Account: e.account, Resource: resource}
+	e.jid = f.jid(e.self)
+	e.full = framer.AppendEscapedAttr(nil, e.jid)
+	e.bare = framer.AppendEscapedAttr(nil, f.jid(core.Address{Account: e.account}))
+	e.push = f.isAndroidpn(resource)
+}
+
+// unname takes it back.
+func (e *engine) unname() { e.self, e.jid = core.Address{}, "" }
+
+// bound lets stanzas flow.
+func (e *engine) bound() {
+	e.stage = stageBound
+	e.framer.SetLimits(framer.Limits{StanzaBytes: e.front.opt.MaxStanza, Depth: maxDepth})
 }
 
 // begin lets deliveries flow, now that the client knows its address.
@@ -109,8 +123,20 @@ func (e *engine) join(b *core.Batch, req core.Attach, place **core.Attachment, t
 		go func() { // the router may hold locks here
 			defer f.late.Done()
 			var own core.Batch
-			att.Detach(&own, false)
+			giveBack(&own, att, req)
 			own.Flush()
 		}()
 	})
+}
+
+// giveBack undoes an attach that nobody waits for any more.
+func giveBack(b *core.Batch, att *core.Attachment, req core.Attach) {
+	switch {
+	case req.Resume: // the client is going to try again
+		att.Suspend(b)
+		return
+	case req.Expiry > 0: // the client was not told how to resume it
+		att.SetExpiry(0)
+	}
+	att.Detach(b, false)
 }

@@ -51,7 +51,7 @@ func (e *engine) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
 		head, count = eventHead(e.front, m), &e.front.counts.eventsOut
 	}
 	to := e.bare
-	if d.To.Address().Resource != "" {
+	if d.To.Address().Resource != "" || direct && m.Resource == e.self.Resource {
 		to = e.full
 	}
 	out := e.deliver(b, d, []byte("<message to='"), to, head, e.late(m), []byte("</message>"))
@@ -70,12 +70,20 @@ func (e *engine) deliver(b *core.Batch, d core.Delivery, parts ...[]byte) core.O
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	own := d.To.Address().Resource != ""
+	if e.ended && d.Packet != 0 {
+		// Nobody will acknowledge it here: it is for the next connection, and
+		// the account's other devices must not wait for this one.
+		if e.sm != nil {
+			e.sm.push(e.sentAs(d, own), parts)
+		}
+		return core.Queued
+	}
 	// Nothing goes out before the client knows its address; and the account's own
 	// session may be attached for a moment while the device is not to be sent what
 	// comes for the account.
 	if own && e.ready || !own && e.open {
-		if e.append(b, max(n, 1), parts...) {
-			if d.Packet != 0 {
+		if e.send(b, max(n, 1), e.sentAs(d, own), parts...) {
+			if d.Packet != 0 && e.sm == nil {
 				e.acks = append(e.acks, ack{e.appended, d.To, d.Packet})
 			}
 			return core.Queued
@@ -88,6 +96,21 @@ func (e *engine) deliver(b *core.Batch, d core.Delivery, parts ...[]byte) core.O
 		e.sharedFull = true
 	}
 	return core.Full
+}
+
+// sentAs is what a managed stream notes of a delivery. The bytes of one of the
+// account's own session are kept because it is not delivered again once another
+// device has acknowledged it.
+func (e *engine) sentAs(d core.Delivery, own bool) sent {
+	switch {
+	case d.Message.Topic == "":
+		return sent{keep: keepMust}
+	case d.Packet == 0:
+		return sent{keep: keepSome}
+	case own:
+		return sent{window: windowOwn, packet: d.Packet}
+	}
+	return sent{window: windowShared, packet: d.Packet, keep: keepSome}
 }
 
 // messageHead is what all receivers of a direct message are sent alike: what

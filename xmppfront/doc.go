@@ -10,6 +10,6 @@
 // The package must never decide who may do what, keep a message that the core
 // can keep, or build a tree of a stanza.
 //
-// Lock order: router, engine.mu, wire.Conn. The router is never called, and
+// Lock order: router, engine.mu, then wire.Conn, managed.mu or streams.mu. The router is never called, and
 // nothing logged, with engine.mu held.
 package xmppfront

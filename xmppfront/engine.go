@@ -1,6 +1,7 @@
 package xmppfront
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"time"
@@ -52,7 +53,9 @@ type engine struct {
 	reply    []byte       // scratch
 	lastTo   []byte       // cache of one parsed address
 	lastAddr address
-	fatal    error // ends the connection at the next chance
+	fatal    error  // ends the connection at the next chance
+	current  uint32 // the number of the stanza at hand, of a managed stream
+	counted  bool   // it is not durable yet
 
 	born time.Time
 	self core.Address // set once, before own, as are the next
@@ -60,6 +63,8 @@ type engine struct {
 	full []byte       // the same, escaped for attributes
 	bare []byte       // the same without the resource
 	push bool         // an androidpn device
+
+	order sync.Mutex // of numbered records in the journal; comes before the router
 
 	mu         sync.Mutex
 	next       func(b *core.Batch) // what a callback left for Input
@@ -76,6 +81,7 @@ type engine struct {
 	ready      bool             // own takes deliveries
 	shared     *core.Attachment // of the account's own session
 	open       bool             // shared takes deliveries
+	inbox      bool             // it shall, once it is attached
 	interested bool             // asked for the roster: RFC 6121 §2.2
 	ownFull    bool             // a delivery was turned away: call Drained
 	sharedFull bool
@@ -87,6 +93,12 @@ type engine struct {
 	pingSent   time.Time
 	pings      uint64
 	pushes     uint64
+	sm         *managed    // XEP-0198; set once, by Input
+	durable    bool        // own outlives the connection
+	resuming   bool        // the client does not know yet that its stream goes on
+	early      [][]byte    // stanzas that came meanwhile
+	afterCount func(error) // takes the next count that is stored
+	stashed    bool        // sm has been left to the stream that goes on
 }
 
 func newEngine(f *Front, c *wire.Conn) *engine {
@@ -102,6 +114,7 @@ func (e *engine) Input(b *core.Batch, data []byte) (n int, err error) {
 	if !e.resume(b) {
 		return 0, wire.ErrPause
 	}
+	e.settle(b)
 	for e.fatal == nil && n < len(data) {
 		if !e.room() {
 			return n, wire.ErrPause
@@ -117,11 +130,13 @@ func (e *engine) Input(b *core.Batch, data []byte) (n int, err error) {
 			break // what is left comes again, with more behind
 		}
 		if err := e.event(b, ev); err != nil {
-			return n, err
+			// go-sendxmpp sends a line end behind <starttls/>.
+			return len(data) - len(bytes.TrimLeft(data[n:], " \t\r\n")), err
 		}
 		if !e.resume(b) {
 			return n, wire.ErrPause
 		}
+		e.settle(b)
 	}
 	return n, e.fatal
 }
@@ -182,6 +197,9 @@ func (e *engine) element(b *core.Batch, raw []byte) error {
 
 // stanzaIn takes a stanza of a bound stream.
 func (e *engine) stanzaIn(b *core.Batch, s *framer.Stanza) {
+	if !e.count(b) {
+		return
+	}
 	switch string(s.Name) {
 	case "message":
 		e.message(b, s)
@@ -236,34 +254,43 @@ func (e *engine) room() bool {
 
 func (e *engine) roomLocked() bool {
 	queued := int(e.appended - e.written)
+	if e.sm != nil && !e.sm.room() {
+		return false
+	}
 	return len(e.pending) < maxPending && (queued == 0 || queued+replyRoom <= e.front.opt.QueueBytes)
 }
 
-// write appends p to the out-queue, whatever its bound.
+// write appends a stanza to the out-queue, whatever its bound.
 func (e *engine) write(b *core.Batch, p []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.append(b, 0, p)
+	e.send(b, 0, sent{keep: keepMust}, p)
 }
 
 // append appends parts to the out-queue; it reports false when n is not 0 and
 // so many bytes do not fit, or nothing may follow any more. The caller holds mu.
 func (e *engine) append(b *core.Batch, n int, parts ...[]byte) bool {
+	first, ok := e.put(n, parts...)
+	if first {
+		b.Touch(e)
+	}
+	return ok
+}
+
+// put is append for who flushes then. first: nobody is going to.
+func (e *engine) put(n int, parts ...[]byte) (first, ok bool) {
 	if e.ended {
-		return false
+		return false, false
 	}
 	buf, ok := e.conn.Begin(n)
 	if !ok {
-		return false
+		return false, false
 	}
 	for _, p := range parts {
 		buf = append(buf, p...)
 	}
 	e.appended = e.conn.Total(buf)
-	if e.conn.End(buf) {
-		b.Touch(e)
-	}
-	return true
+	return e.conn.End(buf), true
 }
 
 // Written implements wire.Handler. Without XEP-0198 a delivery is acknowledged
@@ -325,7 +352,10 @@ func (e *engine) drained() (own, shared *core.Attachment) {
 func (e *engine) Closed(b *core.Batch, err error) {
 	e.mu.Lock()
 	e.closed, e.ended = true, true
-	e.acks, e.pending = nil, nil
+	e.acks = nil
+	if e.sm == nil {
+		e.pending = nil // nobody hears of them
+	}
 	e.mu.Unlock()
 	e.leave(b)
 	if err != nil && !errors.Is(err, wire.ErrClosed) {
@@ -333,26 +363,17 @@ func (e *engine) Closed(b *core.Batch, err error) {
 	}
 }
 
-// leave gives up the sessions: once our </stream:stream> is written, so that all
-// before it is acknowledged, and not only when the client has closed the
-// connection: what comes from then on is for its other devices.
-func (e *engine) leave(b *core.Batch) {
-	e.mu.Lock()
-	own, shared, graceful := e.own, e.shared, e.graceful
-	e.mu.Unlock()
-	if shared != nil {
-		shared.Detach(b, graceful)
-	}
-	if own != nil {
-		own.Detach(b, graceful)
-	}
-}
-
 // Flush implements core.Device.
 func (e *engine) Flush() {
 	e.mu.Lock()
+	e.trailer()
+	lost := e.sm != nil && e.sm.lost()
 	reason := e.closing
 	e.mu.Unlock()
+	if lost && reason == nil {
+		e.end(new(core.Batch), errUnacked) // what it touches is flushed below
+		reason = errUnacked
+	}
 	if reason != nil {
 		e.conn.Close(reason)
 	}
@@ -368,7 +389,12 @@ func (e *engine) Close(b *core.Batch, reason error) {
 	if first {
 		e.closing = errors.Join(wire.ErrClosed, reason)
 	}
+	m := e.sm
 	e.mu.Unlock()
+	if m != nil {
+		m.freeze()
+		e.stash()
+	}
 	if first {
 		b.Touch(e)
 	}

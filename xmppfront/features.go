@@ -25,7 +25,7 @@ func (e *engine) features(b *core.Batch) {
 	p := append(e.reply[:0], "<stream:features>"...)
 	if e.stage == stageBind {
 		// RFC 3921 §3 wanted a session; today nobody does, hence optional.
-		p = append(p, "<bind xmlns='"+nsBind+"'/><session xmlns='"+nsSession+"'><optional/></session>"...)
+		p = append(p, "<bind xmlns='"+nsBind+"'/><session xmlns='"+nsSession+"'><optional/></session><sm xmlns='"+nsSM+"'/>"...)
 	} else {
 		p = e.loginFeatures(p)
 	}
@@ -91,8 +91,12 @@ func (e *engine) negotiate(b *core.Batch, s *framer.Stanza) error {
 			e.saslElement(b, s)
 			return nil
 		}
+	case nsSM:
+		if e.manage(b, s) {
+			return nil
+		}
 	case framer.NSClient:
-		e.early(b, s)
+		e.beforeBind(b, s)
 		return nil
 	}
 	if e.stage < stageBind {
@@ -103,8 +107,8 @@ func (e *engine) negotiate(b *core.Batch, s *framer.Stanza) error {
 	return nil
 }
 
-// early takes a stanza that comes before a resource is bound.
-func (e *engine) early(b *core.Batch, s *framer.Stanza) {
+// beforeBind takes a stanza that comes before a resource is bound.
+func (e *engine) beforeBind(b *core.Batch, s *framer.Stanza) {
 	switch string(s.Name) {
 	case "iq":
 	case "message", "presence":

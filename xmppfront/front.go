@@ -24,6 +24,10 @@ const (
 	DefaultLoginTimeout = 30 * time.Second
 	DefaultIdleTimeout  = 10 * time.Minute
 	DefaultQueueBytes   = 1 << 20
+
+	DefaultResumeTimeout = 5 * time.Minute
+	DefaultAckTimeout    = 30 * time.Second
+
 	// DefaultAndroidpn is the resource that the androidpn client always uses.
 	DefaultAndroidpn = "AndroidpnClient"
 )
@@ -51,6 +55,9 @@ type Options struct {
 	MaxConns     int           // 0: unbounded
 	QueueBytes   int           // of a connection's out-queue
 
+	ResumeTimeout time.Duration // how long a stream can be resumed (XEP-0198)
+	AckTimeout    time.Duration // for a client to answer a request for an acknowledgement
+
 	// ScramKey makes the salts of unknown users; the same on every node. Empty:
 	// a random one.
 	ScramKey []byte
@@ -74,6 +81,8 @@ type Front struct {
 	now    func() time.Time
 	late   sync.WaitGroup // what must be undone after a connection has ended
 	counts counters
+
+	streams streams // that can be resumed
 }
 
 // counters are what Stats reads; each counts since the start.
@@ -84,6 +93,7 @@ type counters struct {
 	publishesIn, eventsOut            atomic.Uint64
 	iqsIn, presencesIn                atomic.Uint64
 	ignored, queueFull, notifications atomic.Uint64
+	resumed                           atomic.Uint64
 }
 
 // Stats is a snapshot of a Front's counters.
@@ -103,6 +113,7 @@ type Stats struct {
 	IQsIn         uint64
 	PresencesIn   uint64
 	Ignored       uint64 // stanzas that are legal and have no effect here
+	Resumed       uint64 // streams that went on with an earlier one
 	QueueFull     uint64 // deliveries that found the out-queue full
 }
 
@@ -139,6 +150,12 @@ func defaults(opt *Options) error {
 	}
 	if opt.QueueBytes <= 0 {
 		opt.QueueBytes = DefaultQueueBytes
+	}
+	if opt.ResumeTimeout <= 0 {
+		opt.ResumeTimeout = DefaultResumeTimeout
+	}
+	if opt.AckTimeout <= 0 {
+		opt.AckTimeout = DefaultAckTimeout
 	}
 	if opt.Androidpn == nil {
 		opt.Androidpn = []string{DefaultAndroidpn}
@@ -192,7 +209,7 @@ func (f *Front) Stats() Stats {
 		PublishesIn: c.publishesIn.Load(), EventsOut: c.eventsOut.Load(),
 		Notifications: c.notifications.Load(),
 		IQsIn:         c.iqsIn.Load(), PresencesIn: c.presencesIn.Load(),
-		Ignored: c.ignored.Load(), QueueFull: c.queueFull.Load(),
+		Resumed: c.resumed.Load(), Ignored: c.ignored.Load(), QueueFull: c.queueFull.Load(),
 	}
 }
 

@@ -72,6 +72,16 @@ func FuzzEngine(f *testing.F) {
 		f.Add([]byte(streamOpen+line), false)
 	}
 	f.Add([]byte(`<message to='juliet@hub.example/ear' id="'&lt;"><x:y xmlns:x='u'/><body>&#xD;]]&gt;</body></message>`), true)
+	for _, sm := range []string{
+		`<enable xmlns='urn:xmpp:sm:3' resume='true' max='1'/><message to='juliet@hub.example/ear'><body>x</body></message><r xmlns='urn:xmpp:sm:3'/><a xmlns='urn:xmpp:sm:3' h='1'/>`,
+		`<enable xmlns='urn:xmpp:sm:3'/><presence/><r xmlns='urn:xmpp:sm:3'/><presence type='unavailable'/><a xmlns='urn:xmpp:sm:3' h='4294967295'/>`,
+		`<enable xmlns='urn:xmpp:sm:3' resume='1'/><enable xmlns='urn:xmpp:sm:3'/><resume xmlns='urn:xmpp:sm:3' previd='AXJ0dHR0dHR0dHR0dHR0dHR0' h='0'/></stream:stream>`,
+	} {
+		f.Add([]byte(sm), true)
+		f.Add([]byte(streamOpen+sm), false)
+	}
+	f.Add([]byte(streamOpen+`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>`+plainOf("romeo", "montague")+`</auth>`+streamOpen+
+		`<resume xmlns='urn:xmpp:sm:3' previd='AXJ0dHR0dHR0dHR0dHR0dHR0' h='0'/>`), false)
 	h := newHub(f, Options{PlainWithoutTLS: true, Registration: true})
 	h.account("romeo", "montague")
 	h.account("juliet", "capulet")

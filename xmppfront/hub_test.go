@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,17 +24,27 @@ type hub struct {
 	front  *Front
 	addr   string
 	mem    *bus.Memory
+	opt    Options
+	own    core.Options
+	killed atomic.Bool
 }
 
 func newHub(t testing.TB, opt Options) *hub {
 	t.Helper()
-	mem := bus.NewMemory()
-	router := core.NewRouter(core.Options{Journal: mem.Journal(), Rows: mem.Rows()})
+	return hubOn(t, bus.NewMemory(), core.Options{}, opt)
+}
+
+// hubOn is a hub on what a store holds.
+func hubOn(t testing.TB, mem *bus.Memory, own core.Options, opt Options) *hub {
+	t.Helper()
+	own.Journal, own.Rows = mem.Journal(), mem.Rows()
+	router := core.NewRouter(own)
 	ctx, cancel := context.WithCancel(context.Background())
+	h := &hub{t: t, router: router, mem: mem, opt: opt, own: own}
 	ready := make(chan struct{}) // closed by Run when the router may be used
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := router.Run(ctx, func() { close(ready) }); err != nil {
+		if err := router.Run(ctx, func() { close(ready) }); err != nil && !h.killed.Load() {
 			t.Errorf("router: %v", err)
 		}
 	})
@@ -49,18 +60,30 @@ func newHub(t testing.TB, opt Options) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.front, h.addr = front, ln.Addr().String()
 	wg.Go(func() { _ = front.Serve(ln) })
 	t.Cleanup(func() {
 		stop, done := context.WithTimeout(context.Background(), 5*time.Second)
 		defer done()
-		if err := front.Shutdown(stop); err != nil {
+		if err := front.Shutdown(stop); err != nil && !h.killed.Load() {
 			t.Errorf("shutdown: %v", err)
 		}
 		cancel()
 		_ = mem.Close(stop)
 		wg.Wait()
 	})
-	return &hub{t, router, front, ln.Addr().String(), mem}
+	return h
+}
+
+// kill leaves the hub as a zombie that can store nothing any more, and starts
+// another on what it has stored.
+func (h *hub) kill() *hub {
+	h.t.Helper()
+	h.killed.Store(true)
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = h.mem.Close(now)
+	return hubOn(h.t, h.mem.Reopen(), h.own, h.opt)
 }
 
 func (h *hub) account(name, password string) {
@@ -198,6 +221,14 @@ const header = `<?xml version='1.0'?><stream:stream to='hub.example' xmlns='jabb
 // login opens a stream and binds a resource by SASL PLAIN.
 func (h *hub) login(account, password, resource string) *client {
 	h.t.Helper()
+	c := h.stream(account, password)
+	c.bind(account, resource)
+	return c
+}
+
+// stream opens a stream and logs in.
+func (h *hub) stream(account, password string) *client {
+	h.t.Helper()
 	c := h.dial()
 	c.send(header)
 	c.expect(`<?xml{}<stream:features>{}</stream:features>`)
@@ -205,9 +236,13 @@ func (h *hub) login(account, password, resource string) *client {
 	c.expect(`<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>`)
 	c.send(header)
 	c.expect(`<?xml{}<stream:features>{}</stream:features>`)
+	return c
+}
+
+func (c *client) bind(account, resource string) {
+	c.t.Helper()
 	c.send(`<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>` + resource + `</resource></bind></iq>`)
 	c.expect(`<iq type='result' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>` + account + `@hub.example/` + resource + `</jid></bind></iq>`)
-	return c
 }
 
 // available sends initial presence.

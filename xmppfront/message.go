@@ -20,6 +20,7 @@ const (
 type publish struct {
 	answer answer
 	done   []byte // the payload of the result; nil: nothing is answered when all is well
+	number uint32 // of the stanza, on a managed stream
 }
 
 // message takes a message stanza. RFC 6121 §5.2
@@ -169,8 +170,15 @@ func (e *engine) publish(b *core.Batch, topic []byte, rec publish) error {
 		return err
 	}
 	waits := e.msg.QoS > 0 || e.msg.Retain
+	if e.durable && e.counted {
+		e.order.Lock()
+		defer e.order.Unlock()
+		e.sm.publish(e.current)
+		e.msg.Number = e.current // 0, once in 2^32, leaves the one message uncounted
+	}
 	if waits {
 		e.token++
+		rec.number = e.current
 		e.mu.Lock()
 		if e.pending == nil {
 			e.pending = make(map[uint64]publish)
@@ -180,6 +188,7 @@ func (e *engine) publish(b *core.Batch, topic []byte, rec publish) error {
 	}
 	pending, err := e.own.Publish(b, rt, &e.msg, 0, e.token)
 	if pending {
+		e.counted = false // Stored resolves it
 		return nil
 	}
 	if waits {
@@ -195,10 +204,14 @@ func (e *engine) publish(b *core.Batch, topic []byte, rec publish) error {
 
 // Stored implements core.Device: a publish is durable, or refused.
 func (e *engine) Stored(b *core.Batch, token uint64, err error) {
+	if token&countToken != 0 {
+		e.countStored(b, uint32(token), err)
+		return
+	}
 	e.mu.Lock()
 	rec, ok := e.pending[token]
 	delete(e.pending, token)
-	stalled := e.stalled && e.roomLocked()
+	m := e.sm
 	e.mu.Unlock()
 	switch {
 	case !ok:
@@ -207,6 +220,16 @@ func (e *engine) Stored(b *core.Batch, token uint64, err error) {
 	case rec.done != nil:
 		e.result(b, rec.answer, rec.done)
 	}
+	if ok && m != nil {
+		if err == nil {
+			m.stored(rec.number)
+		}
+		e.resolve(b, m, rec.number)
+		e.countUp(m)
+	}
+	e.mu.Lock()
+	stalled := e.stalled && e.roomLocked()
+	e.mu.Unlock()
 	if stalled {
 		e.conn.Resume()
 	}

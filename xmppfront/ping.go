@@ -27,7 +27,7 @@ func (e *engine) ping(b *core.Batch) {
 	p = append(p, '\'')
 	p = attr(p, "from", e.front.opt.Domain)
 	p = append(append(append(p, " to='"...), e.full...), '\'')
-	e.append(b, 0, append(p, "><ping xmlns='"+nsPing+"'/></iq>"...))
+	e.send(b, 0, sent{keep: keepMust}, append(p, "><ping xmlns='"+nsPing+"'/></iq>"...))
 }
 
 // version says what software this is. XEP-0092 §3
@@ -75,6 +75,11 @@ func (e *engine) Tick(now time.Time) error {
 	}
 	e.mu.Unlock()
 	var b core.Batch
+	e.front.streams.sweep(now)
+	if err := e.tickManaged(&b, now); err != nil {
+		return err
+	}
+	defer b.Flush()
 	switch {
 	case !bound && now.Sub(e.born) > e.front.opt.LoginTimeout:
 		e.end(&b, errLoginSlow)
@@ -84,7 +89,6 @@ func (e *engine) Tick(now time.Time) error {
 		return errIdle
 	case ping:
 		e.ping(&b)
-		b.Flush()
 	}
 	return nil
 }

@@ -123,6 +123,7 @@ func (c *client) startTLS() {
 //	WHO< TEXT            WHO receives TEXT; see expect
 //	WHO tls              WHO does a TLS handshake
 //	WHO ends             WHO's connection is closed by the server
+//	WHO drops            WHO's link dies; what follows is on a new connection
 //
 // and a line that begins with a space goes on with the line before.
 func TestPlays(t *testing.T) {
@@ -196,6 +197,11 @@ func (p *play) line(line string) {
 		p.actor(strings.TrimSuffix(f[0], "<")).expect(strings.TrimPrefix(line, f[0]+" "))
 	case len(f) == 2 && f[1] == "tls":
 		p.actor(f[0]).startTLS()
+	case len(f) == 2 && f[1] == "drops":
+		old := p.actor(f[0])
+		old.drop()
+		delete(p.who, f[0])
+		p.actor(f[0]).vars = old.vars
 	case len(f) == 2 && f[1] == "ends":
 		p.actor(f[0]).expectEnd()
 	default:

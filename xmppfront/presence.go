@@ -122,7 +122,7 @@ func (e *engine) openInbox(b *core.Batch) {
 		return
 	}
 	e.mu.Lock()
-	e.open = true
+	e.open, e.inbox = true, true
 	e.mu.Unlock()
 	e.joinAccount(b, func(b *core.Batch, err error) {
 		if err != nil {
@@ -136,7 +136,7 @@ func (e *engine) openInbox(b *core.Batch) {
 // joinAccount attaches to the account's own session; then runs on Input.
 func (e *engine) joinAccount(b *core.Batch, then func(b *core.Batch, err error)) {
 	done := e.await()
-	req := core.Attach{Address: core.Address{Account: e.account}, Device: e, Shared: true, Silent: true, Protocol: "xmpp"}
+	req := core.Attach{Address: e.self, Device: e, Shared: true, Silent: true, Protocol: "xmpp"}
 	e.join(b, req, &e.shared, func(err error) {
 		done(func(b *core.Batch) { then(b, err) })
 	})
@@ -147,7 +147,7 @@ func (e *engine) joinAccount(b *core.Batch, then func(b *core.Batch, err error))
 func (e *engine) closeInbox(b *core.Batch) {
 	e.mu.Lock()
 	shared := e.shared
-	e.shared, e.open, e.sharedFull = nil, false, false
+	e.shared, e.open, e.inbox, e.sharedFull = nil, false, false, false
 	kept := e.acks[:0]
 	for _, a := range e.acks {
 		if a.to != shared {
@@ -155,6 +155,9 @@ func (e *engine) closeInbox(b *core.Batch) {
 		}
 	}
 	e.acks = kept
+	if e.sm != nil {
+		e.sm.forget()
+	}
 	e.mu.Unlock()
 	if shared != nil {
 		shared.Detach(b, true)
@@ -181,7 +184,7 @@ func (e *engine) tellPresence(b *core.Batch, n *core.Presence) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.append(b, len(p), p) {
+	if !e.send(b, len(p), sent{keep: keepMust}, p) {
 		e.front.counts.queueFull.Add(1)
 	}
 }

@@ -182,7 +182,7 @@ func (e *engine) publishItem(b *core.Batch, q *query, act, extra framer.Element)
 	e.front.counts.publishesIn.Add(1)
 	p := attr([]byte("<pubsub xmlns='"+nsPubSub+"'><publish"), "node", node)
 	p = attr(append(p, "><item"...), "id", itemID(&e.msg))
-	return e.publish(b, []byte(node), publish{q.answer, append(p, "/></publish></pubsub>"...)})
+	return e.publish(b, []byte(node), publish{answer: q.answer, done: append(p, "/></publish></pubsub>"...)})
 }
 
 // readItem translates the payload of an item into e.msg.

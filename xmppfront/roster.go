@@ -156,5 +156,5 @@ func (e *engine) pushRoster(b *core.Batch, n *core.RosterPush) {
 	p := append([]byte("<iq type='set' id='push-"), strconv.FormatUint(e.pushes, 10)...)
 	p = append(append(append(p, "' to='"...), e.full...), "'><query xmlns='"+nsRoster+"'>"...)
 	p = e.front.appendItem(p, n.Contact, n.Removed)
-	e.append(b, len(p)+16, append(p, "</query></iq>"...))
+	e.send(b, len(p)+16, sent{keep: keepMust}, append(p, "</query></iq>"...))
 }

@@ -2,6 +2,7 @@ package xmppfront
 
 import (
 	"crypto/rand"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -90,6 +91,9 @@ func randomID() string { return rand.Text() }
 func (e *engine) closeStream(b *core.Batch) {
 	e.mu.Lock()
 	e.graceful = true
+	if e.sm != nil {
+		e.append(b, 0, ackOf(e.sm.answer())) // XEP-0198 §4
+	}
 	e.append(b, 0, []byte("</stream:stream>"))
 	e.ended = true
 	e.mu.Unlock()
@@ -123,6 +127,10 @@ func (e *engine) end(b *core.Batch, reason error) {
 		p = append(p, "<text xmlns='"+stream.NSError+"' xml:lang='en'>"...)
 		p = framer.AppendEscapedText(p, text)
 		p = append(p, "</text>"...)
+	}
+	var high tooHigh
+	if errors.As(reason, &high) {
+		p = append(p, high.condition()...)
 	}
 	p = append(p, "</stream:error></stream:stream>"...)
 	e.append(b, 0, p)

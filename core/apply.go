@@ -234,6 +234,15 @@ func (r *Router) applyEnd(pos journal.Position, rec *journal.Record) {
 		delete(r.sessions, addr)
 	}
 	r.mu.Unlock()
+	// A suspended device was still present, and its account's messages waited for it.
+	gone := &Presence{Kind: Unavailable, From: addr, Since: r.now()}
+	if addr.Resource != "" && r.setPresence(&r.tail.batch, gone) {
+		if own := r.session(Address{Account: addr.Account}); own != nil && r.tail.live {
+			own.mu.Lock()
+			own.inherit(&r.tail.batch)
+			own.mu.Unlock()
+		}
+	}
 }
 
 // dropSession takes a durable session's filters out of the indexes.

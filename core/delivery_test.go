@@ -428,6 +428,22 @@ func TestMessageToOneDeviceOfAnAccount(t *testing.T) {
 	send("gone", "for whoever is there")
 	x.expect(t, "for all", "for whoever is there")
 	y.expect(t, "for y", "for all", "for whoever is there")
+	y.leave(false) // it has acknowledged nothing
+	x.expect(t, "for all", "for whoever is there", "for y", "for all", "for whoever is there")
+}
+
+func TestSuspendedDeviceIsAbsentOnceItsSessionEnds(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	h.register("ada")
+	watcher := h.online("ada", "watcher")
+	req := durable("ada", "x")
+	req.Tag, req.Inbox, req.Silent, req.Expiry = "tag", true, true, 50*time.Millisecond
+	c := h.attach(req)
+	var b core.Batch
+	c.SetPresence(&b, &core.Presence{Kind: core.Available})
+	watcher.presence(t, core.Available, "ada/x")
+	c.Suspend(&b)
+	watcher.presence(t, core.Unavailable, "ada/x")
 }
 
 func TestCheckpointReplacesTheLogBeforeIt(t *testing.T) {

@@ -61,6 +61,9 @@ func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 	}
 	a.over = true
 	last := s.remove(a)
+	if !last && !replaced {
+		s.inherit(b)
+	}
 	ends := last && s.durable && s.state.Expiry <= 0 && s.addr.Resource != ""
 	s.mu.Unlock()
 	if last && !s.durable {
@@ -81,6 +84,14 @@ func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 		r.connectionEnded(a.addr, graceful)
 	}
 	return true
+}
+
+// inherit gives what a device that left had not acknowledged to the others on the
+// session. The caller holds mu.
+func (s *Session) inherit(b *Batch) {
+	s.full = false
+	s.state.Out.Rewind()
+	s.pump(b)
 }
 
 // remove takes an attachment off the session; last when no other is left. The caller holds mu.

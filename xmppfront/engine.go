@@ -379,23 +379,3 @@ func (e *engine) Flush() {
 	}
 	e.conn.Flush()
 }
-
-// Close implements core.Device. It hangs up only in Flush: the caller may hold
-// locks of the router, which a write may need.
-func (e *engine) Close(b *core.Batch, reason error) {
-	e.end(b, reason)
-	e.mu.Lock()
-	first := e.closing == nil
-	if first {
-		e.closing = errors.Join(wire.ErrClosed, reason)
-	}
-	m := e.sm
-	e.mu.Unlock()
-	if m != nil {
-		m.freeze()
-		e.stash()
-	}
-	if first {
-		b.Touch(e)
-	}
-}

@@ -40,11 +40,22 @@ func TestCountersWrap(t *testing.T) {
 	}
 	for _, n := range []uint32{0, 2, last} {
 		m.resolve(n)
+		m.counted(m.handled, true)
 	}
 	if h, due := m.acknowledge(); !due || h != 0 || !m.owed {
 		t.Fatalf("h is %d, %v", h, due)
 	}
 	m.resolve(1)
+	if _, due := m.acknowledge(); due {
+		t.Fatal("the client is told what the journal does not know")
+	}
+	if n, ok := m.uncounted(); !ok || n != 2 {
+		t.Fatalf("the journal is told %d, %v", n, ok)
+	}
+	if _, ok := m.uncounted(); ok {
+		t.Fatal("the journal is told twice at once")
+	}
+	m.counted(2, true)
 	if h, due := m.acknowledge(); !due || h != 2 || m.owed {
 		t.Fatalf("h is %d, %v", h, due)
 	}
@@ -73,7 +84,7 @@ func (r *refManaged) handled() uint32 {
 func TestManagedAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		base := rapid.SampledFrom([]uint32{0, math.MaxUint32 - 3, math.MaxInt32 - 2}).Draw(t, "base")
-		m := &managed{tag: "t", received: base, handled: base, asked: base, said: base, acked: base}
+		m := &managed{tag: "t", stable: base, published: base, received: base, handled: base, asked: base, said: base, acked: base}
 		r := refManaged{base: base}
 		t.Repeat(map[string]func(*rapid.T){
 			"begin": func(t *rapid.T) {
@@ -88,6 +99,7 @@ func TestManagedAgainstModel(t *testing.T) {
 			"resolve": func(t *rapid.T) {
 				i := rapid.IntRange(0, len(r.durab)).Draw(t, "i")
 				m.resolve(base + uint32(i) + 1)
+				m.counted(m.handled, true)
 				if i < len(r.durab) {
 					r.durab[i] = true
 				}
@@ -124,7 +136,7 @@ func TestManagedAgainstModel(t *testing.T) {
 			"inherit": func(*rapid.T) {
 				heir := &managed{tag: "t"}
 				heir.heirOf(m)
-				heir.received, heir.asked, heir.said = heir.handled, heir.handled, heir.handled
+				heir.received, heir.asked, heir.said, heir.stable = heir.handled, heir.handled, heir.handled, heir.handled
 				m.push(sent{}, nil) // too late
 				r.durab = r.durab[:r.handled()-base]
 				heir.rewind()

@@ -231,6 +231,28 @@ func TestStreamsSurviveTheHub(t *testing.T) {
 	}
 }
 
+// What was told stands after a crash, also of what is no message.
+func TestCountsOutliveTheHub(t *testing.T) {
+	h := lovers(t, Options{}, core.Options{})
+	c := h.login("romeo", "montague", "r")
+	c.enable()
+	c.send(`<message to='juliet@hub.example'><body>x</body></message><presence/><r xmlns='urn:xmpp:sm:3'/>`)
+	c.expectAck(2)
+	c.send(`<presence><show>away</show></presence>`)
+	c.skip(`<show>away</show></presence>`)
+	c.drop()
+	await(t, "the stream to be suspended", func() bool { return h.front.streams.len() == 1 })
+	again, acked := h.resume("romeo", "montague", c, 0)
+	if acked != 3 {
+		t.Errorf("h is %d, want 3", acked)
+	}
+	h = h.kill()
+	again.drop()
+	if _, acked := h.resume("romeo", "montague", c, 0); acked != 3 {
+		t.Errorf("after the crash h is %d, want 3", acked)
+	}
+}
+
 // A client that never comes back: what it has not acknowledged is its account's,
 // and comes late.
 func TestWhatALostDeviceOwesGoesToTheNext(t *testing.T) {

@@ -18,19 +18,15 @@ func TestAcknowledgementsWaitForTheJournal(t *testing.T) {
 	h.mem.Hold()
 	c.send(`<presence type='unavailable'/><message to='juliet@hub.example'><body>1</body></message><message to='juliet@hub.example'><body>2</body></message>` +
 		`<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq><r xmlns='urn:xmpp:sm:3'/>`)
-	c.expect(`<iq type='result' id='p' to='romeo@hub.example/r'/><a xmlns='urn:xmpp:sm:3' h='1'/>`)
+	c.expect(`<iq type='result' id='p' to='romeo@hub.example/r'/><a xmlns='urn:xmpp:sm:3' h='0'/>`)
 	h.mem.Release()
-	deadline := time.Now().Add(patience)
-	for !strings.Contains(string(c.buf), `<a xmlns='urn:xmpp:sm:3' h='4'/>`) {
-		if err := c.read(deadline); err != nil {
-			t.Fatalf("%v after %s", err, c.buf)
-		}
-	}
-	c.buf = nil
+	c.expectAck(4)
 	h.mem.FailAppend(fmt.Errorf("the disk is full"))
 	c.send(`<message to='juliet@hub.example' id='e'><body>3</body></message><r xmlns='urn:xmpp:sm:3'/>`)
-	c.expect(`<a xmlns='urn:xmpp:sm:3' h='4'/><message type='error' id='e'{}</message><a xmlns='urn:xmpp:sm:3' h='5'/>`)
+	c.skip(`<message type='error' id='e' `)
 	h.mem.FailAppend(nil)
+	c.send(`<r xmlns='urn:xmpp:sm:3'/>`)
+	c.expectAck(5)
 }
 
 // A client that does not say what it has handled is gone.

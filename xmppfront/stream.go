@@ -138,6 +138,26 @@ func (e *engine) end(b *core.Batch, reason error) {
 	e.front.counts.streamErrors.Add(1)
 }
 
+// Close implements core.Device. It hangs up only in Flush: the caller may hold
+// locks of the router, which a write may need.
+func (e *engine) Close(b *core.Batch, reason error) {
+	e.end(b, reason)
+	e.mu.Lock()
+	first := e.closing == nil
+	if first {
+		e.closing = errors.Join(wire.ErrClosed, reason)
+	}
+	m := e.sm
+	e.mu.Unlock()
+	if m != nil {
+		m.freeze()
+		e.stash()
+	}
+	if first {
+		b.Touch(e)
+	}
+}
+
 // restart awaits a new stream header on the same connection. RFC 6120 §4.3.3
 func (e *engine) restart(next stage) {
 	e.stage = next

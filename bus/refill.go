@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-
 	"fmt"
 	"io"
 	"time"

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 )
@@ -147,32 +146,6 @@ func TestAppendStandalone(t *testing.T) {
 	const own = "<stream:error xmlns:stream='http://etherx.jabber.org/streams'/>"
 	if got := string(parse(t, "<stream:error/>").AppendStandalone(nil)); got != own {
 		t.Errorf("got %s, want %s", got, own)
-	}
-}
-
-// meaning writes what encoding/xml reads in doc, without declarations.
-func meaning(doc string) (string, error) {
-	var b strings.Builder
-	d := xml.NewDecoder(strings.NewReader(doc))
-	for {
-		token, err := d.Token()
-		if err == io.EOF {
-			return b.String(), nil
-		}
-		if err != nil {
-			return "", err
-		}
-		start, ok := token.(xml.StartElement)
-		if !ok {
-			fmt.Fprintf(&b, "%T%s", token, token)
-			continue
-		}
-		fmt.Fprintf(&b, "<%v", start.Name)
-		for _, a := range start.Attr {
-			if a.Name.Space != "xmlns" && a.Name.Local != "xmlns" {
-				fmt.Fprintf(&b, " %v", a)
-			}
-		}
 	}
 }
 

@@ -154,7 +154,7 @@ func openStoreSource(ctx context.Context, cfg config.Config) (*backupSource, err
 		failed: func() error { return nil }, // reading tells
 		close: func() error {
 			_ = r.Close() // it cannot fail
-			<-done //nolint:errcheck // reading told it already
+			<-done        //nolint:errcheck // reading told it already
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 			defer cancel()
 			return b.Close(closing)

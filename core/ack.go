@@ -35,25 +35,52 @@ func (a *Attachment) Received(b *Batch, packet uint16) error {
 		s.mu.Unlock()
 		return nil
 	}
-	if e.Phase == qos.Sent {
-		e.Phase = qos.Received
+	if e.Phase > qos.Sent { // the client repeats itself
+		s.sendRelease(b, e)
+		s.mu.Unlock()
+		return nil
 	}
+	e.Value.Came = true
 	s.mu.Unlock()
 	rec := journal.Record{Kind: journal.KindReceived, PacketID: uint32(packet), Epoch: a.epoch}
-	return a.r.append(&rec, s.addr, nil, func(_ journal.Position, err error) {
-		if err == nil {
-			a.release(packet)
-		}
-	})
+	err := a.r.append(&rec, s.addr, nil, func(_ journal.Position, err error) { a.received(packet, err) })
+	if err != nil {
+		a.received(packet, err)
+	}
+	return nil
 }
 
-// release sends the PUBREL that a durable PUBREC allows.
-func (a *Attachment) release(packet uint16) {
+// received sends the PUBREL that a durable PUBREC allows. Until it is durable the
+// message counts as sent: a new connection must not be sent PUBREL before. A
+// record that was refused is tried again at the next flush.
+func (a *Attachment) received(packet uint16, err error) {
 	s := a.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.state.Out.Get(packet); e != nil && e.Phase == qos.Received && !a.over {
-		s.sendRelease(&a.r.tail.batch, e)
+	e := s.state.Out.Get(packet)
+	switch {
+	case e == nil || e.Phase > qos.Sent:
+	case err != nil && !a.over:
+		s.unstored = append(s.unstored, packet)
+		s.markDirty()
+	case err == nil:
+		e.Phase = qos.Received
+		if !a.over {
+			s.sendRelease(&a.r.tail.batch, e)
+		}
+	}
+}
+
+// again repeats the PUBRECs whose records were refused.
+func (s *Session) again(b *Batch) {
+	s.mu.Lock()
+	packets := s.unstored
+	s.unstored = nil
+	s.mu.Unlock()
+	for _, att := range s.attached() {
+		for _, packet := range packets {
+			_ = att.Received(b, packet) // it is gone, or comes here again
+		}
 	}
 }
 

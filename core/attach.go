@@ -222,6 +222,7 @@ func (s *Session) activate(b *Batch, att *Attachment, window int) {
 			s.state.Out.SetMax(min(window, s.r.opt.Window))
 		}
 		s.state.Out.Rewind()
+		s.unstored = nil // the client sends them again
 		s.goOnline()
 	}
 	s.pump(b)

@@ -491,3 +491,48 @@ func TestTooFarBehindLosesTheOldestAndIsCounted(t *testing.T) {
 	a = h.attach(durable("u", "a"))
 	a.expect(t, "15", "16", "17", "18", "19", "20", "21", "22", "23", "24")
 }
+
+// A full disk refuses the PUBREC; the device comes back; the hub dies. Had the
+// new connection been sent PUBREL, the message would come twice.
+func TestRefusedReceiptIsNotReleasedToANewConnection(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(core.Subscription{Filter: "t", QoS: 2})
+	p.publish("t", "once", 2, false)
+	got := a.expect(t, "once")
+	store.FailAppend(errors.New("disk full"))
+	var b core.Batch
+	if err := a.Received(&b, got[0].Packet); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	p.Subscribe(&b, []core.Subscription{{Filter: "after"}}, func(_ *core.Batch, _ []error) { done <- nil })
+	<-done // what was queued before has been refused
+	a.leave(false)
+	store.FailAppend(nil)
+	a = h.attach(durable("u", "a"))
+	if got = a.expect(t, "once"); got[0].Release || !got[0].Dup {
+		t.Fatalf("the new connection gets %s", a.list())
+	}
+	if err := a.Received(&b, got[0].Packet); err != nil {
+		t.Fatal(err)
+	}
+	a.until(t, "PUBREL", func() bool { return a.got[len(a.got)-1].Release })
+}
+
+func TestRefusedReceiptIsTriedAgain(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(core.Subscription{Filter: "t", QoS: 2})
+	p.publish("t", "once", 2, false)
+	got := a.expect(t, "once")
+	store.FailAppend(errors.New("disk full"))
+	var b core.Batch
+	if err := a.Received(&b, got[0].Packet); err != nil {
+		t.Fatal(err)
+	}
+	store.FailAppend(nil)
+	a.until(t, "PUBREL", func() bool { return a.got[len(a.got)-1].Release })
+}

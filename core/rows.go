@@ -91,6 +91,7 @@ func (r *Router) flushCursors() {
 		}
 		s.pump(&b)
 		s.mu.Unlock()
+		s.again(&b)
 	}
 	b.Flush()
 }

@@ -19,18 +19,19 @@ type Session struct {
 
 	online atomic.Pointer[[]*Attachment] // read without mu at QoS 0; written under mu
 
-	mu      sync.Mutex // guards what follows
-	state   session.State
-	subs    map[string]*subscriber // as they stand in the online index; all of a clean session's
-	queue   []held                 // deliveries that are not in the log and wait for the window
-	active  bool                   // a device is attached and has been told so
-	full    bool                   // the device's out-queue had no room
-	reading bool                   // the frame of need is being read for it
-	need    journal.Position
-	saving  bool // a QoS 2 window is on its way to the journal
-	dirty   bool // acknowledged more than the journal knows
-	resumed bool // the last claim found it there
-	gone    bool // ended, or begun anew
+	mu       sync.Mutex // guards what follows
+	state    session.State
+	subs     map[string]*subscriber // as they stand in the online index; all of a clean session's
+	queue    []held                 // deliveries that are not in the log and wait for the window
+	active   bool                   // a device is attached and has been told so
+	full     bool                   // the device's out-queue had no room
+	reading  bool                   // the frame of need is being read for it
+	need     journal.Position
+	unstored []uint16 // QoS 2: PUBRECs whose records were refused
+	saving   bool     // a QoS 2 window is on its way to the journal
+	dirty    bool     // acknowledged more than the journal knows
+	resumed  bool     // the last claim found it there
+	gone     bool     // ended, or begun anew
 }
 
 // subscriber is one subscription in the online index.

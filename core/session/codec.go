@@ -25,7 +25,11 @@ func (s *State) AppendCursor(dst []byte) []byte {
 			dst = append(dst, 0xff) // done, or not to be found in the log
 			return true
 		}
-		dst = append(dst, byte(e.Phase)|e.QoS<<4)
+		phase := e.Phase
+		if e.Value.Came && phase < qos.Received {
+			phase = qos.Received // this may be stored behind the PUBREC's own record
+		}
+		dst = append(dst, byte(phase)|e.QoS<<4)
 		dst = binary.AppendUvarint(dst, uint64(e.Value.Pos))
 		return true
 	})

@@ -37,6 +37,7 @@ type Item struct {
 	Pos   journal.Position // 0: the message is not in the log
 	Held  any              // the message, where it is not in the log and may have to be sent again
 	Saved bool             // QoS 2: the journal knows this entry's packet id
+	Came  bool             // QoS 2: its PUBREC has come, and is on its way to the journal
 	Match
 }
 

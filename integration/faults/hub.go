@@ -59,7 +59,9 @@ func (h *Hub) Start() (time.Duration, error) {
 	for line := range lines {
 		var is struct{ Event, MQTT, XMPP string }
 		if json.Unmarshal([]byte(line), &is) == nil && is.Event == "ready" {
-			h.MQTT, h.XMPP = is.MQTT, is.XMPP
+			if h.MQTT != is.MQTT || h.XMPP != is.XMPP { // at the first start: devices read them from then on
+				h.MQTT, h.XMPP = is.MQTT, is.XMPP
+			}
 			return time.Since(begin), nil
 		}
 	}

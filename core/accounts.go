@@ -172,7 +172,7 @@ func (r *Router) Register(name, password string, done func(account string, err e
 			return fmt.Errorf("creating the account %q: %w", acct.Name, err)
 		}
 		r.accounts.set(acct.Name, &acct)
-		return r.openInbox(acct.Name, func(err error) { done(acct.Name, err) })
+		return r.openInbox(acct.Name, true, func(err error) { done(acct.Name, err) })
 	}, func(err error) { done("", err) })
 }
 
@@ -182,10 +182,11 @@ func accountRow(acct *auth.Account) (Row, error) {
 }
 
 // openInbox gives an account its own session, which keeps messages to it while
-// none of its devices is there. done is called when that is durable.
-func (r *Router) openInbox(account string, done func(error)) error {
+// none of its devices is there; a fresh one holds nothing of an earlier account of
+// that name. done is called when that is durable.
+func (r *Router) openInbox(account string, fresh bool, done func(error)) error {
 	addr := Address{Account: account}
-	claim := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, claim{})}
+	claim := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, claim{clean: fresh})}
 	if err := r.append(&claim, addr, nil, func(journal.Position, error) {}); err != nil {
 		return err
 	}
@@ -211,7 +212,7 @@ func (r *Router) openInboxes() {
 		if s := r.session(Address{Account: name}); s != nil && s.has(InboxFilter(name)) {
 			continue
 		}
-		err := r.openInbox(name, func(error) {})
+		err := r.openInbox(name, false, func(error) {})
 		if err != nil {
 			r.log.Error("opening an inbox", "account", name, "err", err)
 		}
@@ -263,6 +264,9 @@ func (r *Router) RemoveAccount(account string, done func(err error)) {
 		if err := r.removeAccount(account); err != nil {
 			return err
 		}
+		if err := r.forgetContact(account); err != nil {
+			return err
+		}
 		var b Batch
 		r.mu.RLock()
 		var sessions []*Session
@@ -287,6 +291,28 @@ func (r *Router) RemoveAccount(account string, done func(err error)) {
 		r.barrier(&own, func(_ *Batch, err error) { done(err) })
 		return nil
 	}, done)
+}
+
+// forgetContact takes an account that is gone out of every roster: whoever gets
+// its name next is somebody else.
+func (r *Router) forgetContact(account string) error {
+	for _, name := range r.AccountNames() {
+		acct := r.accounts.get(name)
+		if acct == nil {
+			continue
+		}
+		if _, ok := acct.Contacts[account]; !ok {
+			continue
+		}
+		err := r.changeAccount(name, func(acct *auth.Account) error {
+			delete(acct.Contacts, account)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Router) removeAccount(account string) error {

@@ -73,8 +73,8 @@ func (r *Router) applyRecord(pos journal.Position, rec *journal.Record) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if pos <= s.state.Applied {
-		return nil // the row held it already
+	if pos <= s.state.Applied || uint64(pos) < s.state.Epoch {
+		return nil // the checkpoint held it already
 	}
 	return r.applySession(s, pos, rec)
 }
@@ -190,7 +190,7 @@ func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
 	}
 	addr := r.recordAddress(rec)
 	s := r.session(addr)
-	if s != nil && s.durable && pos <= s.state.Applied {
+	if s != nil && s.durable && (pos <= s.state.Applied || uint64(pos) <= s.state.Epoch) {
 		return nil
 	}
 	if s != nil {
@@ -221,7 +221,7 @@ func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
 func (r *Router) applyEnd(pos journal.Position, rec *journal.Record) {
 	addr := r.recordAddress(rec)
 	s := r.session(addr)
-	if s == nil || !s.durable || pos <= s.state.Applied {
+	if s == nil || !s.durable || pos <= s.state.Applied || uint64(pos) < s.state.Epoch {
 		return
 	}
 	if rec.Epoch != 0 && rec.Epoch != s.state.Epoch {

@@ -39,7 +39,7 @@ type Attachment struct {
 	epoch    uint64
 	routes   map[string]*Route // belongs to the device's goroutine
 
-	storing map[uint16]struct{} // QoS 2 packet ids on their way to the journal; guarded by session.mu
+	storing map[uint16][]uint64 // QoS 2 packet ids on their way to the journal, with the tokens of repeats; guarded by session.mu
 	hasWill bool                // set once, before the session begins
 	over    bool                // detached; guarded by session.mu
 }
@@ -115,8 +115,12 @@ func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, 
 	err := r.append(&rec, att.addr, nil, func(_ journal.Position, err error) {
 		tb := &r.tail.batch
 		if err != nil {
-			r.withdraw(tb, att)
+			r.refuse(tb, att)
 			done(tb, nil, false, err)
+			return
+		}
+		if s := r.session(att.addr); req.Expiry <= 0 && s != nil && s.durable {
+			done(tb, nil, false, ErrTakenOver) // by a claim right behind
 			return
 		}
 		if req.Expiry <= 0 {
@@ -137,8 +141,16 @@ func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, 
 		att.session.activate(tb, att, req.Window)
 	})
 	if err != nil {
-		r.withdraw(b, att)
+		r.refuse(b, att)
 		done(b, nil, false, err)
+	}
+}
+
+// refuse undoes what came before a claim that the journal did not take.
+func (r *Router) refuse(b *Batch, att *Attachment) {
+	r.withdraw(b, att)
+	if att.hasWill {
+		r.connectionEnded(att.addr, true)
 	}
 }
 

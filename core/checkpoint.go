@@ -97,8 +97,9 @@ func (r *Router) flushRows(ctx context.Context, must bool) error {
 // ahead of the position, the log repeats without harm.
 func (r *Router) checkpoint(ctx context.Context, at journal.Position) error {
 	r.checkpoints.old.Store(false)
+	r.checkpoints.next++ // never used again, whatever becomes of this one
 	c := &checkpointer{
-		generation: r.checkpoints.generation + 1,
+		generation: r.checkpoints.next,
 		put:        func(rows []Row) error { return r.opt.Rows.Put(ctx, BucketNodes, rows) },
 	}
 	var buf []byte
@@ -132,6 +133,7 @@ func (r *Router) checkpoint(ctx context.Context, at journal.Position) error {
 	pointer = binary.AppendUvarint(pointer, uint64(len(r.filters)))
 	r.mu.RUnlock()
 	if err := r.opt.Rows.Put(ctx, BucketNodes, []Row{{checkpointKey, pointer}}); err != nil {
+		r.checkpoints.old.Store(true)
 		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
 	return r.dropCheckpoint(ctx, c.generation, c.chunks)
@@ -227,7 +229,7 @@ func (r *Router) loadCheckpoint(ctx context.Context) error {
 	if err := r.loadChunks(whole); err != nil {
 		return err
 	}
-	r.checkpoints.generation, r.checkpoints.chunks = generation, int(n)
+	r.checkpoints.generation, r.checkpoints.next, r.checkpoints.chunks = generation, generation, int(n)
 	r.applied.Store(at)
 	delete(chunks, checkpointKey)
 	return r.dropStrays(ctx, chunks)
@@ -238,7 +240,7 @@ func (r *Router) dropStrays(ctx context.Context, strays map[string][]byte) error
 	rows := make([]Row, 0, len(strays))
 	for key := range strays {
 		if generation, err := strconv.ParseUint(strings.Split(key, "/")[1], 10, 64); err == nil {
-			r.checkpoints.generation = max(r.checkpoints.generation, generation)
+			r.checkpoints.next = max(r.checkpoints.next, generation)
 		}
 		rows = append(rows, Row{Key: key})
 	}

@@ -165,3 +165,56 @@ func TestLogin(t *testing.T) {
 		}
 	}
 }
+
+func TestStrangersLearnNothing(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	h.register("eve", "victim")
+	eve, victim := h.online("eve", "x"), h.online("victim", "secret")
+	call := func(f func(done func(error))) {
+		t.Helper()
+		done := make(chan error, 1)
+		f(func(err error) { done <- err })
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	request := func(c *client, kind core.PresenceKind, to string) {
+		t.Helper()
+		call(func(done func(error)) {
+			var b core.Batch
+			c.RequestPresence(&b, kind, to, nil, func(_ *core.Batch, err error) { done(err) })
+		})
+	}
+	request(eve, core.Unsubscribe, "victim")
+	call(func(done func(error)) { h.SetContact("eve", "victim", "", nil, done) })
+	call(func(done func(error)) { h.RemoveContact("eve", "victim", done) })
+	request(eve, core.Subscribe, "victim")
+	request(victim, core.Unsubscribed, "eve")
+	eve.presence(t, core.Unsubscribed, "victim")
+	eve.mu.Lock()
+	defer eve.mu.Unlock()
+	for _, n := range eve.seen {
+		if p, ok := n.(*core.Presence); ok && p.From.Account == "victim" && p.From.Resource != "" {
+			t.Errorf("eve learns of %s", p.From)
+		}
+	}
+}
+
+func TestNewOwnerOfANameInheritsNothing(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	h.register("ada", "bob")
+	h.link("ada", "bob")
+	h.attach(clean("ada", "p")).publish("$inbox/bob/ada", "for the first bob", 1, false)
+	done := make(chan error, 1)
+	h.RemoveAccount("bob", func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	h.register("bob")
+	if c := h.Roster("ada"); len(c) != 0 {
+		t.Errorf("ada's roster still has %+v", c)
+	}
+	bob := h.attach(core.Attach{Address: core.Address{Account: "bob", Resource: "x"}, Shared: true})
+	h.attach(clean("ada", "q")).publish("$inbox/bob/ada", "for the second", 1, false)
+	bob.expect(t, "for the second")
+}

@@ -146,20 +146,24 @@ func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, tok
 	if m.QoS == 2 {
 		return a.publishOnce(m, packet, token)
 	}
-	if m.Resource != "" && a.r.direct(b, rt, m) {
+	if m.QoS == 0 && m.Resource != "" && a.r.direct(b, rt, m) {
 		return false, nil
 	}
-	a.r.deliverOnline(b, rt, m)
 	switch {
 	case m.QoS == 1 && (m.Retain || len(rt.filters) > 0):
+		// Refused, it comes again: nobody may have been given it before.
 		err = a.r.append(&journal.Record{Kind: journal.KindPub, PacketID: m.Number, Epoch: a.epoch}, a.addr, m, a.stored(token))
-		return err == nil, err
+		if err != nil {
+			return false, err
+		}
+		pending = true
 	case m.Retain:
 		if a.r.append(&journal.Record{Kind: journal.KindPub, Epoch: a.epoch}, a.addr, m, func(journal.Position, error) {}) != nil {
 			a.r.Counters.DroppedBusy.Add(1)
 		}
 	}
-	return false, nil
+	a.r.deliverOnline(b, rt, m)
+	return pending, nil
 }
 
 // stored tells the device what became of what it gave this token for.
@@ -169,7 +173,7 @@ func (a *Attachment) stored(token uint64) func(journal.Position, error) {
 
 // publishOnce stores a QoS 2 message with its packet id, in one record. A
 // duplicate is not published again [MQTT-4.3.3-10]; when the first one is yet to
-// be stored, its acknowledgement waits for that. The session is locked until the
+// be stored, it comes to the same as that. The session is locked until the
 // record is queued: whoever takes the session over has its claim behind it.
 func (a *Attachment) publishOnce(m *Message, packet uint16, token uint64) (pending bool, err error) {
 	s, r := a.session, a.r
@@ -181,26 +185,29 @@ func (a *Attachment) publishOnce(m *Message, packet uint16, token uint64) (pendi
 	if _, dup := s.state.Inbound[packet]; dup {
 		return false, nil
 	}
-	if _, storing := a.storing[packet]; storing {
-		err := r.opt.Journal.Append(nil, a.stored(token))
-		return err == nil, err
+	if also, storing := a.storing[packet]; storing {
+		a.storing[packet] = append(also, token)
+		return true, nil
 	}
 	err = r.append(&journal.Record{Kind: journal.KindPub, PacketID: uint32(packet), Epoch: a.epoch}, a.addr, m, func(_ journal.Position, err error) {
 		s.mu.Lock()
+		also := a.storing[packet]
 		delete(a.storing, packet)
 		if err == nil && !s.durable {
 			s.state.Receive(packet)
 		}
 		s.mu.Unlock()
-		a.dev.Stored(&r.tail.batch, token, err)
+		for _, token := range append(also, token) {
+			a.dev.Stored(&r.tail.batch, token, err)
+		}
 	})
 	if err != nil {
 		return false, err
 	}
 	if a.storing == nil {
-		a.storing = map[uint16]struct{}{}
+		a.storing = map[uint16][]uint64{}
 	}
-	a.storing[packet] = struct{}{}
+	a.storing[packet] = nil
 	return true, nil
 }
 
@@ -242,22 +249,15 @@ func (r *Router) deliverOnline(b *Batch, rt *Route, m *Message) {
 	}
 }
 
-// direct delivers an inbox message to the one device that it names, when that is
-// there and not on its account's own session: at QoS 0, or to a device that does
-// not take its account's messages (RFC 6121 §8.5.3.1).
+// direct delivers a QoS 0 inbox message to the one device that it names, when
+// that is there (RFC 6121 §8.5.3.1). Any other goes through its account's session,
+// which the journal keeps.
 func (r *Router) direct(b *Batch, rt *Route, m *Message) bool {
 	s := r.session(Address{rt.inbox, m.Resource})
 	if s == nil || !s.takesInbox() {
 		return false
 	}
-	if own := r.session(Address{Account: rt.inbox}); m.QoS > 0 && own != nil && own.device(m.Resource) != nil {
-		return false // the account's session delivers it, to that device alone
-	}
-	if m.QoS == 0 {
-		s.deliverQoS0(b, m, false, nil)
-	} else {
-		s.deliverHeld(b, m, 1, false, nil)
-	}
+	s.deliverQoS0(b, m, false, nil)
 	return true
 }
 

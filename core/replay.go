@@ -3,9 +3,13 @@ package core
 import (
 	"context"
 	"errors"
+	"time"
 
 	"pushhub/core/journal"
 )
+
+// readPause is how long a replayer waits after a read that failed.
+const readPause = 100 * time.Millisecond
 
 // replayers is how many frames are read at once for the sessions that are behind.
 const replayers = 4
@@ -59,7 +63,12 @@ func (r *Router) replayOne(ctx context.Context, s *Session, b *Batch) {
 	s.mu.Lock()
 	pos := s.need
 	s.mu.Unlock()
-	r.readFrame(ctx, pos.Seq())
+	if !r.readFrame(ctx, pos.Seq()) {
+		select { // the store may be back then
+		case <-time.After(readPause):
+		case <-ctx.Done():
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reading = false
@@ -68,10 +77,11 @@ func (r *Router) replayOne(ctx context.Context, s *Session, b *Batch) {
 	}
 }
 
-// readFrame brings a frame into the cache; one that cannot be had is noted as gone.
-func (r *Router) readFrame(ctx context.Context, seq uint64) {
+// readFrame brings a frame into the cache; one that cannot be had any more is noted
+// as gone. It reports false when it may be had later.
+func (r *Router) readFrame(ctx context.Context, seq uint64) (done bool) {
 	if r.frames.has(seq) {
-		return // another session had it read meanwhile
+		return true // another session had it read meanwhile
 	}
 	frame, err := r.opt.Journal.Read(ctx, seq)
 	var records [][]byte
@@ -86,5 +96,7 @@ func (r *Router) readFrame(ctx context.Context, seq uint64) {
 		r.log.Warn("a frame of the journal is gone; what sessions were owed of it is lost", "sequence", seq, "err", err)
 	default:
 		r.log.Error("reading a frame of the journal", "sequence", seq, "err", err)
+		return false
 	}
+	return true
 }

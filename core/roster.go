@@ -68,6 +68,7 @@ func (r *Router) changeContact(account, contact string, change func(*Contact), p
 // Errors: ErrNotFound.
 func (r *Router) RemoveContact(account, contact string, done func(err error)) {
 	r.later(context.Background(), func() error {
+		saw, seen := r.accounts.mayWatch(account, contact), r.accounts.mayWatch(contact, account)
 		err := r.changeAccount(account, func(acct *auth.Account) error {
 			if _, ok := acct.Contacts[contact]; !ok {
 				return fmt.Errorf("%w: %q is no contact", ErrNotFound, contact)
@@ -80,8 +81,12 @@ func (r *Router) RemoveContact(account, contact string, done func(err error)) {
 		}
 		var b Batch
 		r.notify(&b, account, &RosterPush{Contact: Contact{Account: contact}, Removed: true})
-		r.hide(&b, account, contact)
-		r.hide(&b, contact, account)
+		if saw {
+			r.hide(&b, account, contact)
+		}
+		if seen {
+			r.hide(&b, contact, account)
+		}
 		if r.accounts.exists(contact) {
 			_ = r.changeContact(contact, account, func(c *Contact) { c.To, c.From, c.Ask = false, false, false }, true)
 		}
@@ -116,7 +121,8 @@ func (r *Router) LinkContacts(one, other string, done func(err error)) {
 	}, done)
 }
 
-// show tells an account's devices of another account's; hide tells that they are gone.
+// show tells an account's devices of another account's; hide tells that they are
+// gone. The caller knows that the viewer may, or might, see them.
 func (r *Router) show(b *Batch, viewer, account string) {
 	for _, p := range r.devicesOf(account) {
 		r.notify(b, viewer, p)
@@ -154,6 +160,7 @@ func (a *Attachment) RequestPresence(b *Batch, kind PresenceKind, to string, nat
 
 // exchange takes a subscription presence through the sender's side and then the receiver's.
 func (r *Router) exchange(b *Batch, kind PresenceKind, from, to string, native []byte) error {
+	saw, seen := r.accounts.mayWatch(from, to), r.accounts.mayWatch(to, from) // before
 	out, err := r.step(from, to, kind, presence.Outbound)
 	if err != nil || !out.Deliver {
 		return err
@@ -165,12 +172,12 @@ func (r *Router) exchange(b *Batch, kind PresenceKind, from, to string, native [
 	if in.Deliver {
 		r.notify(b, to, &Presence{Kind: kind, From: Address{Account: from}, To: Address{Account: to}, Native: native})
 	}
-	switch kind {
-	case Subscribed:
+	switch {
+	case kind == Subscribed:
 		r.show(b, to, from)
-	case Unsubscribed:
+	case kind == Unsubscribed && seen:
 		r.hide(b, to, from)
-	case Unsubscribe:
+	case kind == Unsubscribe && saw:
 		r.hide(b, from, to)
 	}
 	if in.Replies {

@@ -69,6 +69,7 @@ type Router struct {
 
 	checkpoints struct { // belongs to whoever writes checkpoints: load, flushLoop, then Run
 		generation uint64 // of the last one
+		next       uint64 // the highest that was ever begun
 		chunks     int
 		bytes      atomic.Int64 // of frames applied since
 		old        atomic.Bool  // something durable changed since

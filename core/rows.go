@@ -192,7 +192,7 @@ func (r *Router) trim() {
 	for _, s := range r.durableSessions() {
 		s.mu.Lock()
 		r.posted.RLock()
-		need := s.state.Needs(last)
+		need := min(s.state.Needs(last), last+1) // what came since, others may need
 		for _, f := range s.state.Filters() {
 			if f.Postings().Len() == 0 {
 				continue

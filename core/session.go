@@ -179,8 +179,8 @@ func (s *Session) send(b *Batch, e *qos.Entry[session.Item], m *Message, retain 
 // what is due, until the window, the device or the log says stop. The caller holds mu.
 func (s *Session) pump(b *Batch) {
 	for s.active && !s.full {
-		added := s.fill()
-		if !s.sendDue(b) || !added {
+		added, open := s.fill(), s.state.Out.Open()
+		if !s.sendDue(b) || (!added && s.state.Out.Open() == open) {
 			return
 		}
 	}
@@ -261,7 +261,7 @@ func (s *Session) sendDue(b *Batch) bool {
 			s.sendRelease(b, e)
 			continue
 		}
-		if e.QoS == 2 && e.Value.Pos != 0 && !e.Value.Saved {
+		if e.QoS == 2 && s.durable && !e.Value.Saved {
 			s.save()
 			return false
 		}
@@ -337,6 +337,7 @@ func (s *Session) saved(last uint64, err error) {
 	s.saving = false
 	if err != nil {
 		s.r.log.Error("storing a QoS 2 window", "session", s.addr.String(), "err", err)
+		s.markDirty() // the flush wakes it again
 		return
 	}
 	seq := s.state.Out.Sequence()

@@ -129,9 +129,9 @@ func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, 
 			att.session.activate(tb, att, req.Window)
 			return
 		}
-		present, ok := r.bind(tb, att)
-		if !ok || (req.Resume && !present) {
-			done(tb, nil, false, ErrTakenOver)
+		present, err := r.bind(tb, att, req.Resume)
+		if err != nil {
+			done(tb, nil, false, err)
 			return
 		}
 		if att.inbox {
@@ -156,18 +156,23 @@ func (r *Router) refuse(b *Batch, att *Attachment) {
 
 // bind puts the device on the durable session of its address. It runs after the
 // claim was applied, on the same goroutine; another claim may have been applied since.
-func (r *Router) bind(b *Batch, att *Attachment) (present, ok bool) {
+// A session that was to be resumed, and ended just before the claim, is ended again.
+func (r *Router) bind(b *Batch, att *Attachment, resume bool) (present bool, err error) {
 	s := r.session(att.addr)
 	if s == nil || !s.durable {
-		return false, false
+		return false, ErrTakenOver
 	}
 	s.close(b, ErrTakenOver)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if resume && !s.resumed {
+		r.end(s.addr, s.state.Epoch)
+		return false, fmt.Errorf("%w: the session to resume", ErrNotFound)
+	}
 	att.session, att.epoch = s, s.state.Epoch
 	s.online.Store(&[]*Attachment{att})
 	s.state.Detached = 0
-	return s.resumed, true
+	return s.resumed, nil
 }
 
 // join adds a device to its account's own session.

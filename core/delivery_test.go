@@ -536,3 +536,32 @@ func TestRefusedReceiptIsTriedAgain(t *testing.T) {
 	store.FailAppend(nil)
 	a.until(t, "PUBREL", func() bool { return a.got[len(a.got)-1].Release })
 }
+
+// A session ends while a stream asks to resume it: the stream goes on without,
+// and its next attachment is not taken for a rival.
+func TestResumeOfASessionThatJustEnded(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	req := durable("u", "x")
+	req.Tag = "tag"
+	c := h.attach(req)
+	store.Hold()
+	var b core.Batch
+	c.SetExpiry(0)
+	c.Detach(&b, true) // its end waits for the store
+	dev := newDevice()
+	again := req
+	again.Resume, again.Device = true, dev
+	got := make(chan error, 2)
+	h.Attach(&b, again, func(_ *core.Batch, _ *core.Attachment, _ bool, err error) { got <- err })
+	store.Release()
+	if err := <-got; !errors.Is(err, core.ErrNotFound) {
+		t.Fatalf("resuming: %v", err)
+	}
+	bind := clean("u", "x")
+	bind.Device = dev
+	h.Attach(&b, bind, func(_ *core.Batch, _ *core.Attachment, _ bool, err error) { got <- err })
+	if err := <-got; err != nil || dev.closed != nil {
+		t.Errorf("binding: %v, closed with %v", err, dev.closed)
+	}
+}

@@ -63,6 +63,17 @@ func TestOverTheReceiveMaximum(t *testing.T) {
 			t.Fatalf("%d publications, %d bytes left", len(s.tokens), len(r.rest))
 		}
 	})
+	t.Run("an answer makes room even while it cannot be written", func(t *testing.T) {
+		r := newRig(t, testOptions()).connected(4)
+		s := r.hub.session
+		s.pending = true
+		r.in(fromHex(t, five))
+		r.link.clogged = true
+		r.flushed(func(b *core.Batch) { r.e.Stored(b, s.tokens[0], nil) })
+		if r.link.resumed == 0 {
+			t.Fatal("input was not resumed")
+		}
+	})
 	t.Run("MQTT 5 is disconnected", func(t *testing.T) {
 		r := newRig(t, testOptions()).connected(5)
 		r.hub.session.pending = true

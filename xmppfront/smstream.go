@@ -51,7 +51,9 @@ func (e *engine) manage(b *core.Batch, s *framer.Stanza) bool {
 	case e.sm == nil:
 		return false
 	case name == "r":
-		e.nonza(b, ackOf(e.sm.answer()))
+		e.mu.Lock() // with the count: a later one may not be written before it
+		e.append(b, 0, ackOf(e.sm.answer()))
+		e.mu.Unlock()
 		e.countUp(e.sm)
 	case name == "a":
 		e.clientAck(b, s)

@@ -28,10 +28,10 @@ func TestMain(m *testing.M) { hubtest.Main(m) }
 // TestFaults breaks the hub under load: nothing that was acknowledged may be
 // lost, nothing may come twice at QoS 2, nothing may come out of order.
 func TestFaults(t *testing.T) {
-	opt := options(t, hubtest.Binary(t))
-	if opt.Rounds == 0 && opt.For == 0 {
-		opt.Rounds = 3
+	if *rounds == 0 && *during == 0 {
+		t.Skip("faults are injected by: make faults (or -faults.rounds=3)")
 	}
+	opt := options(t, hubtest.Binary(t))
 	report := run(t, opt)
 	t.Logf("\n%s", report)
 	if *all {

@@ -306,3 +306,15 @@ func TestPropertiesIn(t *testing.T) {
 		t.Errorf("expires in %d ms", left)
 	}
 }
+
+func TestEachPublicationGoesToItsOwnTopic(t *testing.T) {
+	r := newRig(t, testOptions()).connected(5)
+	r.in(fromHex(t, "300500026162 00  300500026162 00  300500026163 00  300800026164 03230001  300500026162 00  300600000323 0001"))
+	var topics []string
+	for _, line := range r.hub.session.log {
+		topics = append(topics, strings.Fields(line)[1])
+	}
+	if want := []string{"ab", "ab", "ac", "ad", "ab", "ad"}; !slices.Equal(topics, want) {
+		t.Fatalf("published to %v, want %v (%v)", topics, want, r.err)
+	}
+}

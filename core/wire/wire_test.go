@@ -3,19 +3,12 @@ package wire
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -301,116 +294,6 @@ func TestConnectionsOverTheLimitAreClosed(t *testing.T) {
 	}
 }
 
-func TestStartTLS(t *testing.T) {
-	upgrade := func(h *peerHandler, b *core.Batch, data []byte) (int, error) {
-		if h.conn.TLS() != nil {
-			return echoLines(h, b, data)
-		}
-		n := bytes.IndexByte(data, '\n') + 1
-		if n == 0 {
-			return 0, nil
-		}
-		h.send(b, []byte("proceed\n"))
-		return n, ErrStartTLS
-	}
-	s := serve(t, Options{TLS: serverTLS(t)}, upgrade)
-
-	c := s.dial(t)
-	write(t, c, "starttls\n")
-	expect(t, c, "proceed\n")
-	secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a throwaway certificate
-	write(t, secure, "one\ntwo\n")
-	expect(t, secure, "one\ntwo\n")
-	<-s.handlers
-
-	injecting := s.dial(t)
-	write(t, injecting, "starttls\nsteal the session\n")
-	h := <-s.handlers
-	if err := <-h.closed; !errors.Is(err, ErrInjected) {
-		t.Errorf("closed because of %v, want ErrInjected", err)
-	}
-}
-
-func TestServeTLS(t *testing.T) {
-	s := serve(t, Options{TLS: serverTLS(t), QueueBytes: 4 << 20}, echoLines)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var done sync.WaitGroup
-	done.Go(func() { _ = s.ServeTLS(ln) })
-	t.Cleanup(done.Wait)
-	t.Cleanup(func() { ln.Close() })
-	c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a throwaway certificate
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	line := append(bytes.Repeat([]byte("x"), 1<<20), '\n')
-	var reading sync.WaitGroup
-	got := make([]byte, len(line))
-	reading.Go(func() { _, err = io.ReadFull(c, got) })
-	write(t, c, string(line))
-	reading.Wait()
-	if err != nil || !bytes.Equal(got, line) {
-		t.Fatalf("the echo differs: %v", err)
-	}
-}
-
-// A listener that fails now and then, as one without descriptors does.
-type flaky struct {
-	net.Listener
-	calls atomic.Int32
-}
-
-func (f *flaky) Accept() (net.Conn, error) {
-	if n := f.calls.Add(1); n%2 == 1 && n < 6 {
-		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
-	}
-	return f.Listener.Accept()
-}
-
-func TestAcceptSurvivesErrors(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := serveOn(t, &flaky{Listener: ln}, Options{}, echoLines)
-	for range 4 {
-		c := s.dial(t)
-		write(t, c, "x\n")
-		expect(t, c, "x\n")
-	}
-}
-
-func TestShutdownCutsOffWhoDoesNotLeave(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := NewServer(Options{New: func(c *Conn) Handler {
-		return &peerHandler{conn: c, input: echoLines, closed: make(chan error, 1)}
-	}, QueueBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})
-	var done sync.WaitGroup
-	done.Go(func() { _ = s.Serve(ln) })
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	write(t, c, "x\n")
-	expect(t, c, "x\n")
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := s.Shutdown(ctx, func(Handler) {}); !errors.Is(err, context.Canceled) {
-		t.Errorf("Shutdown: %v", err)
-	}
-	done.Wait()
-	if s.Conns() != 0 {
-		t.Errorf("%d connections are left", s.Conns())
-	}
-}
-
 func TestManyAtOnce(t *testing.T) {
 	s := serve(t, Options{}, echoLines)
 	var all sync.WaitGroup
@@ -478,16 +361,22 @@ func waitFor(t *testing.T, ok func() bool) {
 	}
 }
 
-func serverTLS(t *testing.T) *tls.Config {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+func TestQueueKeepsItsBytesAsItGrows(t *testing.T) {
+	s := serve(t, Options{QueueBytes: 4 << 20}, echoLines)
+	c := s.dial(t)
+	h := <-s.handlers
+	var b core.Batch
+	var want []byte
+	for i := range 3000 { // through all classes, and past them
+		piece := bytes.Repeat([]byte{byte(i)}, 1+i%700)
+		want = append(want, piece...)
+		if !h.send(&b, piece) {
+			t.Fatalf("no room for piece %d", i)
+		}
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
+	b.Flush()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("other bytes arrived than were queued, %v", err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}
 }

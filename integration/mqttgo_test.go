@@ -172,6 +172,7 @@ func (p *pahoGo3) Quit() { p.client.Disconnect(quiesce) }
 type pahoGo5 struct {
 	t       testing.TB
 	client  *paho5.Client
+	conn    net.Conn
 	mail    *mailbox
 	present bool
 }
@@ -183,9 +184,9 @@ func dialPahoGo5(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient {
 
 func connectPahoGo5(t testing.TB, h *hubtest.Hub, o mqttOptions) *pahoGo5 {
 	t.Helper()
-	p := &pahoGo5{t: t, mail: newMailbox()}
+	p := &pahoGo5{t: t, conn: dialHub(t, h, o.TLS), mail: newMailbox()}
 	p.client = paho5.NewClient(paho5.ClientConfig{
-		Conn:          dialHub(t, h, o.TLS),
+		Conn:          p.conn,
 		PacketTimeout: hubtest.Patience,
 		OnPublishReceived: []func(paho5.PublishReceived) (bool, error){func(r paho5.PublishReceived) (bool, error) {
 			m := r.Packet
@@ -268,3 +269,6 @@ func subscribeMaybe(p *pahoGo5, filter string) {
 	// A refusal is an error here; the test looks at what arrives.
 	_, _ = p.client.Subscribe(ctx, &paho5.Subscribe{Subscriptions: []paho5.SubscribeOptions{{Topic: filter}}})
 }
+
+// cut breaks the connection without a DISCONNECT.
+func (p *pahoGo5) cut() { _ = p.conn.Close() }

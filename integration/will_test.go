@@ -42,12 +42,16 @@ func TestNoWillAfterDisconnect(t *testing.T) {
 	h := hubtest.StartHub(t)
 	watcher := connectPahoGo3(t, h, mqttOptions{Client: "watcher"})
 	watcher.Subscribe("wills/#", 1)
-	leaver := connectPahoGo5(t, h, mqttOptions{Client: "leaver", Will: &mqttMessage{Topic: "wills/leaver", Payload: []byte("no"), QoS: 1}})
-	leaver.Quit()
-	// The same client id again: the hub has then seen the end of the first connection.
-	again := connectPahoGo5(t, h, mqttOptions{Client: "leaver"})
-	again.Publish(mqttMessage{Topic: "wills/end", QoS: 1})
-	watcher.Await("end", onTopic("wills/end"))
+	leaver := dialRaw(t, h.MQTT)
+	const cleanStartAndWillAtQoS1 = 0x0E
+	leaver.write(packet(0x10, str("MQTT"), []byte{5, cleanStartAndWillAtQoS1, 0, 60, 0}, str("leaver"), []byte{0}, str("wills/leaver"), str("no")))
+	leaver.wantConnack(0)
+	leaver.write(packet(0xE0))
+	leaver.wantClosed() // the hub has read the DISCONNECT [MQTT-3.14.4-3]
+	// Another's will: whatever the first connection left behind would come before it.
+	breaker := connectPahoGo5(t, h, mqttOptions{Client: "breaker", Will: &mqttMessage{Topic: "wills/end", Payload: []byte("yes"), QoS: 1}})
+	breaker.cut()
+	watcher.Await("will of the connection that broke", exactly("wills/end", []byte("yes")))
 	if n := watcher.mail.count(onTopic("wills/leaver")); n != 0 {
 		t.Errorf("a client that disconnected has left a will %d times", n)
 	}

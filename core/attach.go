@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -72,7 +73,7 @@ func (r *Router) Attach(b *Batch, req Attach, done func(b *Batch, att *Attachmen
 		r.join(b, att, done)
 	case req.Resume && !old.resumable(req.Tag):
 		done(b, nil, false, fmt.Errorf("%w: the session to resume", ErrNotFound))
-	case req.Expiry > 0 || req.Will != nil || (old != nil && old.durable):
+	case req.Expiry > 0 || req.Will != nil || (old != nil && old.durable) || r.claims.awaited(req.Address):
 		r.claim(b, att, req, done)
 	default:
 		r.bindClean(b, att)
@@ -99,73 +100,83 @@ func (r *Router) bindClean(b *Batch, att *Attachment) {
 // is applied. An earlier device ends first, so that all it sent is in the journal
 // before the claim.
 func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, *Attachment, bool, error)) {
-	rec := journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, claim{req.Clean, req.Expiry.Milliseconds(), req.Tag})}
-	if req.Expiry <= 0 {
-		rec = journal.Record{Kind: journal.KindEnd}
-	}
+	before := r.claims.begin(att)
 	if old := r.session(att.addr); old != nil {
 		old.close(b, ErrTakenOver)
 	}
 	r.endWait(att.addr, !req.Clean)
-	if err := r.logWill(att, req); err != nil {
-		r.withdraw(b, att)
-		done(b, nil, false, err)
-		return
-	}
-	err := r.append(&rec, att.addr, nil, func(_ journal.Position, err error) {
-		tb := &r.tail.batch
-		if err != nil {
-			r.refuse(tb, att)
-			done(tb, nil, false, err)
-			return
+	err := r.claims.queue(att, func() error {
+		if err := r.logWill(att, req, before); err != nil {
+			return err
 		}
-		if s := r.session(att.addr); req.Expiry <= 0 && s != nil && s.durable {
-			done(tb, nil, false, ErrTakenOver) // by a claim right behind
-			return
-		}
-		if req.Expiry <= 0 {
-			r.bindClean(tb, att)
-			done(tb, att, false, nil)
-			att.session.activate(tb, att, req.Window)
-			return
-		}
-		present, err := r.bind(tb, att, req.Resume)
-		if err != nil {
-			done(tb, nil, false, err)
-			return
-		}
-		if att.inbox {
-			r.watch(att) // now: from done on, the device's own goroutine may act
-		}
-		done(tb, att, present, nil)
-		att.session.activate(tb, att, req.Window)
+		return r.append(claimRecord(req), att.addr, nil, func(_ journal.Position, err error) {
+			r.claimed(att, req, err, done)
+		})
 	})
 	if err != nil {
-		r.refuse(b, att)
+		r.refuse(b, att, err)
 		done(b, nil, false, err)
 	}
 }
 
-// refuse undoes what came before a claim that the journal did not take.
-func (r *Router) refuse(b *Batch, att *Attachment) {
+func claimRecord(req Attach) *journal.Record {
+	if req.Expiry <= 0 {
+		return &journal.Record{Kind: journal.KindEnd}
+	}
+	return &journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, claim{req.Clean, req.Expiry.Milliseconds(), req.Tag})}
+}
+
+// claimed goes on once the claim is applied or refused, on the goroutine that
+// follows the journal.
+func (r *Router) claimed(att *Attachment, req Attach, err error, done func(*Batch, *Attachment, bool, error)) {
+	b := &r.tail.batch
+	present := false
+	if err == nil {
+		err = r.claims.end(att, func() (err error) {
+			present, err = r.bind(att, req)
+			return err
+		})
+	}
+	if err != nil {
+		r.refuse(b, att, err)
+		done(b, nil, false, err)
+		return
+	}
+	if att.inbox {
+		r.watch(att) // now: from done on, the device's own goroutine may act
+	}
+	done(b, att, present, nil)
+	att.session.activate(b, att, req.Window)
+}
+
+// refuse undoes what came before a claim that did not succeed. Whoever took the
+// session over goes on with what is there.
+func (r *Router) refuse(b *Batch, att *Attachment, err error) {
+	r.claims.abandon(att)
+	if errors.Is(err, ErrTakenOver) {
+		return
+	}
 	r.withdraw(b, att)
 	if att.hasWill {
 		r.connectionEnded(att.addr, true)
 	}
 }
 
-// bind puts the device on the durable session of its address. It runs after the
-// claim was applied, on the same goroutine; another claim may have been applied since.
-// A session that was to be resumed, and ended just before the claim, is ended again.
-func (r *Router) bind(b *Batch, att *Attachment, resume bool) (present bool, err error) {
+// bind puts the device on the session of its address, whose claim is the last one
+// and has been applied: nobody else is on it. A session that was to be resumed, and
+// ended just before the claim, is ended again.
+func (r *Router) bind(att *Attachment, req Attach) (present bool, err error) {
+	if req.Expiry <= 0 {
+		r.bindClean(&r.tail.batch, att)
+		return false, nil
+	}
 	s := r.session(att.addr)
 	if s == nil || !s.durable {
-		return false, ErrTakenOver
+		return false, ErrTakenOver // by a connection whose session is not durable
 	}
-	s.close(b, ErrTakenOver)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if resume && !s.resumed {
+	if req.Resume && !s.resumed {
 		r.end(s.addr, s.state.Epoch)
 		return false, fmt.Errorf("%w: the session to resume", ErrNotFound)
 	}

@@ -565,3 +565,38 @@ func TestResumeOfASessionThatJustEnded(t *testing.T) {
 		t.Errorf("binding: %v, closed with %v", err, dev.closed)
 	}
 }
+
+// Two connections want one session while the store is slow: the first is never on
+// it. What it sent would be stored behind the second one's claim, and published
+// again when the second one repeats it.
+func TestOnlyTheLastOfSeveralClaimsIsBound(t *testing.T) {
+	for name, last := range map[string]core.Attach{"durable": durable("u", "x"), "ending": {Address: core.Address{Account: "u", Resource: "x"}, Clean: true}} {
+		t.Run(name, func(t *testing.T) {
+			store := bus.NewMemory()
+			h := newHub(t, store)
+			h.attach(durable("u", "x")).leave(true)
+			first := durable("u", "x")
+			first.Will = &core.Message{Topic: "will", Payload: []byte("of the first"), QoS: 1}
+			w := h.attach(durable("u", "watcher"))
+			w.subscribe(core.Subscription{Filter: "will", QoS: 1})
+			store.Hold()
+			errs := make(chan error, 2)
+			var b core.Batch
+			for _, req := range []core.Attach{first, last} {
+				req.Device = newDevice()
+				h.Attach(&b, req, func(_ *core.Batch, _ *core.Attachment, _ bool, err error) { errs <- err })
+			}
+			store.Release()
+			if err := <-errs; !errors.Is(err, core.ErrTakenOver) {
+				t.Errorf("the first connection: %v, want that it was taken over", err)
+			}
+			if err := <-errs; err != nil {
+				t.Errorf("the last connection: %v", err)
+			}
+			h.stop() // whose wills are published when the next hub starts
+			h = newHub(t, store)
+			h.attach(clean("u", "p")).publish("will", "end", 1, false)
+			h.attach(durable("u", "watcher")).expect(t, "end")
+		})
+	}
+}

@@ -20,8 +20,8 @@
 //
 // # Locks
 //
-// Session.mu comes before Router.mu. All others are leaves: Router.posted,
-// accounts.mu, retained.mu, people, frames.mu, dirty, replay, and the locks
+// claims.mu comes first, then Session.mu, then Router.mu. All others are leaves:
+// Router.posted, accounts.mu, retained.mu, people, frames.mu, dirty, replay, and the locks
 // inside Devices and the Journal. accounts.change is held around IO, and nothing
 // but leaves and Router.mu is taken under it.
 package core

@@ -53,6 +53,7 @@ type Router struct {
 
 	posted sync.RWMutex // guards the postings of all filters
 
+	claims   claims
 	retained retained
 	wills    wills
 
@@ -116,6 +117,7 @@ func NewRouter(opt Options) *Router {
 		replays:  make(chan struct{}, replayers),
 	}
 	r.checkpoints.written = time.Now()
+	r.claims.latest = map[Address]*Attachment{}
 	r.wills.m = map[Address]*will{}
 	r.tail.touched = map[*Session]struct{}{}
 	r.retained.values = topic.NewStore[*retainedValue]()

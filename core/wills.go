@@ -26,9 +26,13 @@ type will struct {
 }
 
 // logWill makes the will of a connection known to the journal, before its claim.
-func (r *Router) logWill(att *Attachment, req Attach) error {
-	if req.Will == nil {
+// The will of an earlier one that never got its session is withdrawn by that.
+func (r *Router) logWill(att *Attachment, req Attach, before *Attachment) error {
+	if req.Will == nil && (before == nil || !before.hasWill) {
 		return nil
+	}
+	if req.Will == nil {
+		return r.append(&journal.Record{Kind: journal.KindWill}, att.addr, nil, func(journal.Position, error) {})
 	}
 	if strings.HasPrefix(req.Will.Topic, "$") {
 		req.Will.Retain = false // the hub's own topics keep nothing that a client sends

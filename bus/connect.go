@@ -143,6 +143,9 @@ func (b *Bus) open(ctx context.Context, o Options) (err error) {
 		}
 	}
 	l := &natsLog{subject: b.subject, timeout: o.attempt}
+	if b.server != nil {
+		l.ends = b.server.ends
+	}
 	if b.conn, err = b.dial(o, l.interrupt); err != nil {
 		return err
 	}
@@ -162,6 +165,10 @@ func (b *Bus) open(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("making stream %s: %w", streamName, err)
 	}
 	if b.rows, err = openRows(ctx, js, o); err != nil {
+		return err
+	}
+	b.rows.ends = l.ends
+	if err := b.mend(ctx, js, o); err != nil {
 		return err
 	}
 	l.js, l.stream = js, stream

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -27,6 +28,7 @@ type natsLog struct {
 	subject string
 	timeout time.Duration // of one append
 	reserve *reserve      // nil: none is kept
+	ends    *ends         // nil: the store is not ours to watch
 
 	mu     sync.Mutex // guards cancel
 	cancel context.CancelFunc
@@ -56,6 +58,7 @@ func (n *natsLog) add(ctx context.Context, last uint64, frame []byte) (uint64, e
 	if err != nil {
 		return 0, classify(err)
 	}
+	n.ends.reached(streamName, ack.Sequence)
 	return ack.Sequence, nil
 }
 
@@ -135,25 +138,45 @@ func (n *natsLog) read(ctx context.Context, seq uint64) ([]byte, error) {
 	}
 	// Any replica may have answered, and one that lags has not got the newest
 	// frames: only the leader knows whether this one is gone.
-	info, err := n.stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	return n.readFromLeader(ctx, seq)
+}
+
+// codeNoMessage is JetStream's answer for a message that was removed, that is
+// damaged, or that is not there yet.
+const codeNoMessage = 10037
+
+func (n *natsLog) readFromLeader(ctx context.Context, seq uint64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.timeout)
+	defer cancel()
+	m, err := n.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+streamName, fmt.Appendf(nil, `{"seq":%d}`, seq))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", core.ErrUnavailable, err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Data []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return nil, fmt.Errorf("%w: %w", core.ErrUnavailable, err)
+	}
+	if answer.Error == nil {
+		return answer.Message.Data, nil
+	}
+	if answer.Error.ErrorCode != codeNoMessage {
+		return nil, fmt.Errorf("%w: %w", core.ErrUnavailable, answer.Error)
+	}
+	first, last, err := n.bounds(ctx)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", core.ErrUnavailable, err)
-	case seq > info.State.LastSeq:
+	case seq > last:
 		return nil, core.ErrNotFound
-	case seq < info.State.FirstSeq || info.State.Msgs == 0 || contains(info.State.Deleted, seq):
-		return nil, core.ErrGone
+	case seq < first:
+		return nil, fmt.Errorf("%w: retention has removed it", core.ErrGone)
 	}
-	return nil, fmt.Errorf("%w: a replica lags behind", core.ErrUnavailable)
-}
-
-func contains(seqs []uint64, seq uint64) bool {
-	for _, s := range seqs {
-		if s == seq {
-			return true
-		}
-	}
-	return false
+	return nil, fmt.Errorf("%w: it is damaged", core.ErrGone)
 }
 
 func (n *natsLog) tail(ctx context.Context, from uint64) (<-chan storedFrame, func(), error) {

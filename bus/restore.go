@@ -202,7 +202,7 @@ func clearStreams(ctx context.Context, js jetstream.JetStream) error {
 func streamNames() []string {
 	names := []string{streamName} // the log last: it bears the mark
 	for _, bucket := range buckets {
-		names = append([]string{"KV_" + bucket}, names...)
+		names = append([]string{rowStream(bucket)}, names...)
 	}
 	return names
 }

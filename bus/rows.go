@@ -43,7 +43,8 @@ type natsRows struct {
 	turn    map[string]chan struct{} // cap 1; holds a token while a Put writes to the bucket, so that Puts keep their order
 	timeout time.Duration
 
-	syncAlways bool // the store syncs each write
+	syncAlways bool  // the store syncs each write
+	ends       *ends // nil: the store is not ours to watch
 }
 
 func openRows(ctx context.Context, js jetstream.JetStream, o Options) (*natsRows, error) {
@@ -62,9 +63,11 @@ func openRows(ctx context.Context, js jetstream.JetStream, o Options) (*natsRows
 	return r, nil
 }
 
+func rowStream(bucket string) string { return "KV_" + bucket }
+
 func bucketConfig(name string, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:               "KV_" + name,
+		Name:               rowStream(name),
 		Description:        "pushhub: rows",
 		Subjects:           []string{"$KV." + name + ".>"},
 		Storage:            jetstream.FileStorage,
@@ -159,7 +162,8 @@ func (r *natsRows) pipeline(ctx context.Context, bucket string, rows []core.Row)
 	}
 	for _, f := range answers {
 		select {
-		case <-f.Ok():
+		case ack := <-f.Ok():
+			r.ends.reached(ack.Stream, ack.Sequence)
 		case err := <-f.Err():
 			return err
 		case <-ctx.Done():
@@ -192,7 +196,10 @@ func (r *natsRows) batch(ctx context.Context, bucket string, rows []core.Row) er
 func (r *natsRows) publish(ctx context.Context, m *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	_, err := r.js.PublishMsg(ctx, m)
+	ack, err := r.js.PublishMsg(ctx, m)
+	if err == nil {
+		r.ends.reached(ack.Stream, ack.Sequence)
+	}
 	return err
 }
 
@@ -251,7 +258,7 @@ func (r *natsRows) Load(ctx context.Context, bucket string, yield func(core.Row)
 		return fmt.Errorf("loading %s: %w", bucket, core.ErrNotFound)
 	}
 	l := loading{stream: s, prefix: "$KV." + bucket + ".", yield: yield}
-	if err := l.run(ctx, r.js, "KV_"+bucket); err != nil {
+	if err := l.run(ctx, r.js, rowStream(bucket)); err != nil {
 		return fmt.Errorf("loading %s: %w", bucket, err)
 	}
 	return nil

@@ -20,6 +20,7 @@ type embedded struct {
 	server *server.Server
 	dir    string
 	lock   *os.File
+	ends   *ends
 }
 
 // startEmbedded locks the directory and starts the server over it.
@@ -32,7 +33,10 @@ func startEmbedded(o Options) (*embedded, error) {
 		return nil, err
 	}
 	e := &embedded{dir: o.Dir, lock: lock}
-	if err := e.start(o); err != nil {
+	if e.ends, err = openEnds(o.Dir); err == nil {
+		err = e.start(o)
+	}
+	if err != nil {
 		e.stop()
 		return nil, err
 	}
@@ -94,6 +98,9 @@ func (e *embedded) stop() {
 	if e.server != nil {
 		e.server.Shutdown()
 		e.server.WaitForShutdown()
+	}
+	if e.ends != nil {
+		_ = e.ends.file.Close() // nothing in it is waited for
 	}
 	_ = e.lock.Close() // nothing was written to it
 }

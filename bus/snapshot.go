@@ -28,7 +28,7 @@ func (r *natsRows) snapshot(ctx context.Context, bucket string, yield func(core.
 		switch {
 		case err == nil:
 			nothing = false
-			err = l.more(ctx, r.js, "KV_"+bucket)
+			err = l.more(ctx, r.js, rowStream(bucket))
 		case errors.Is(err, jetstream.ErrMsgNotFound) && (nothing || info.Config.Replicas <= 1):
 			return nil // the last rows were deleted, and their markers are gone
 		case errors.Is(err, jetstream.ErrMsgNotFound): // or a replica that lags has answered

@@ -201,12 +201,9 @@ func (t *tail) take(ctx context.Context, f storedFrame) error {
 	if f.seq < t.want {
 		return fmt.Errorf("frame %d came after frame %d: the log has lost frames", f.seq, t.want-1)
 	}
-	if f.seq > t.want {
-		next, err := t.log.next(ctx, t.want)
-		if err != nil || next < f.seq {
-			t.reopen(ctx, "frames are missing")
-			return nil
-		}
+	if f.seq > t.want && !t.bridge(ctx, f.seq) {
+		t.reopen(ctx, "frames are missing")
+		return nil
 	}
 	if err := t.follower.Apply(f.seq, f.bytes); err != nil {
 		return fmt.Errorf("applying frame %d: %w", f.seq, err)
@@ -215,6 +212,27 @@ func (t *tail) take(ctx context.Context, f storedFrame) error {
 	t.applied(f.seq)
 	t.arrive(0)
 	return nil
+}
+
+// bridge reports whether the log really has nothing between what is wanted and
+// frame seq. What retention has not taken was damaged, and is reported.
+func (t *tail) bridge(ctx context.Context, seq uint64) bool {
+	for want := t.want; want < seq; want++ {
+		next, err := t.log.next(ctx, want)
+		if err == nil && next >= seq {
+			break
+		}
+		if err == nil && next > want {
+			return false // the feed left it out
+		}
+		if _, err := t.log.read(ctx, want); !errors.Is(err, core.ErrGone) {
+			return false
+		}
+	}
+	if first, _, err := t.log.bounds(ctx); err == nil && first < seq {
+		t.warn.Error("the journal is damaged: frames that it held are lost", "from", max(first, t.want), "to", seq-1)
+	}
+	return true
 }
 
 // check compares the tail with the log: a log that ends before what was applied

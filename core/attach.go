@@ -17,7 +17,7 @@ type Attach struct {
 	Clean     bool          // forget what an earlier connection left [MQTT-3.1.2-4]
 	Expiry    time.Duration // how long the session outlives its connection; 0: not at all
 	Window    int           // most unacknowledged deliveries at once; 0: the hub's own limit
-	Will      *Message      // published when the connection ends without Detach(graceful), or the hub does
+	Will      *Message      // published when the connection ends without Detach(graceful), or the hub does; its Expires is a time after that, in milliseconds
 	WillDelay time.Duration // after that [MQTT-3.1.3-9]
 	Inbox     bool          // takes messages to its own full address without a subscription, and notices
 	Shared    bool          // joins the account's own session beside the account's other devices; Address is the device's

@@ -349,8 +349,13 @@ func TestDelayedWillIsPublishedWhenNobodyComesBack(t *testing.T) {
 	h := newHub(t, bus.NewMemory())
 	w := h.attach(clean("u", "w"))
 	w.subscribe(core.Subscription{Filter: "will", QoS: 1})
-	h.attach(willed("soon", 10*time.Millisecond)).leave(false)
-	w.expect(t, "soon")
+	soon := willed("soon", 10*time.Millisecond)
+	soon.Will.Expires = time.Hour.Milliseconds()
+	h.attach(soon).leave(false)
+	got := w.expect(t, "soon")
+	if left := time.Until(time.UnixMilli(got[0].Expires)); left < 59*time.Minute || left > time.Hour {
+		t.Errorf("the will's message is of use for %v, want an hour from its publishing on", left)
+	}
 	gone := h.attach(willed("begins anew", time.Hour))
 	gone.leave(false)
 	anew := durable("u", "begins anew")

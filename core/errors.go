@@ -5,7 +5,7 @@ import "errors"
 // The errors that a front maps to its reason codes and stanza errors.
 var (
 	ErrBusy          = errors.New("the journal's queue is full")                    // 0x97, resource-constraint
-	ErrGone          = errors.New("retention has removed it")                       // a counter
+	ErrGone          = errors.New("the journal no longer has it")                   // a counter
 	ErrExists        = errors.New("it exists already")                              // conflict
 	ErrNotFound      = errors.New("there is no such thing")                         // item-not-found
 	ErrStopped       = errors.New("the hub is stopping")                            // 0x8B, system-shutdown

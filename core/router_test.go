@@ -30,6 +30,7 @@ type device struct {
 type delivery struct {
 	core.Delivery
 	Topic, Payload, From string
+	Expires              int64
 }
 
 func newDevice() *device {
@@ -47,6 +48,7 @@ func (d *device) Deliver(b *core.Batch, x core.Delivery) core.Outcome {
 	}
 	rec := delivery{Delivery: x}
 	if x.Message != nil {
+		rec.Expires = x.Message.Expires
 		rec.Topic, rec.Payload, rec.From = x.Message.Topic, string(x.Message.Payload), x.Message.From.String()
 	}
 	d.got = append(d.got, rec)

@@ -21,6 +21,7 @@ type wills struct {
 type will struct {
 	m     *Message
 	delay time.Duration
+	lives int64       // how long the message is of use once it is published, milliseconds; 0: for ever
 	timer *time.Timer // runs while the will waits for its delay
 	fired bool        // on its way to the journal
 }
@@ -38,12 +39,15 @@ func (r *Router) logWill(att *Attachment, req Attach, before *Attachment) error 
 		req.Will.Retain = false // the hub's own topics keep nothing that a client sends
 	}
 	// The end of the session ends the wait.
-	body := appendWill(nil, &will{m: req.Will, delay: min(req.WillDelay, req.Expiry)})
+	body := appendWill(nil, &will{m: req.Will, delay: min(req.WillDelay, req.Expiry), lives: req.Will.Expires})
 	return r.append(&journal.Record{Kind: journal.KindWill, Body: body}, att.addr, nil, func(journal.Position, error) {})
 }
 
+// appendWill encodes a will; in its message, the expiry stands for how long it lives.
 func appendWill(dst []byte, w *will) []byte {
-	return appendMessage(binary.AppendUvarint(dst, uint64(w.delay.Milliseconds())), w.m)
+	m := w.m.clone()
+	m.Expires = w.lives
+	return appendMessage(binary.AppendUvarint(dst, uint64(w.delay.Milliseconds())), m)
 }
 
 // applyWill sets or clears a will.
@@ -78,7 +82,7 @@ func decodeWill(b []byte, addr Address) (*will, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &will{m: m.clone(), delay: delay}, nil
+	return &will{m: m.clone(), delay: delay, lives: m.Expires}, nil
 }
 
 // forgetWill drops a will that is published, withdrawn or replaced.
@@ -125,6 +129,9 @@ func (r *Router) fire(addr Address, w *will) {
 	}
 	w.fired = true
 	w.m.Time = r.now()
+	if w.lives > 0 {
+		w.m.Expires = w.m.Time + w.lives // MQTT 5 §3.1.3.2.4
+	}
 	r.wills.mu.Unlock()
 	r.Counters.Wills.Add(1)
 	retry := func(err error) {

@@ -16,7 +16,7 @@ func (e *engine) connect(b *core.Batch, f frame) error {
 	if f.kind != packets.Connect || f.flags != 0 {
 		return errNotMQTT
 	}
-	g, err := decodeConnect(f.body, time.Now())
+	g, err := decodeConnect(f.body)
 	e.mu.Lock()
 	e.version = g.version
 	if err == nil {

@@ -52,7 +52,7 @@ const never = 0xFFFFFFFF
 // decodeConnect reads the body of a CONNECT. When it fails, the greeting's version
 // is set as far as it is known, so that the answer can be in the client's terms;
 // 0 means that none is due.
-func decodeConnect(body []byte, now time.Time) (greeting, error) {
+func decodeConnect(body []byte) (greeting, error) {
 	var g greeting
 	rest, err := g.version3or5(body)
 	if err != nil {
@@ -82,7 +82,7 @@ func decodeConnect(body []byte, now time.Time) (greeting, error) {
 	}
 	g.clientID = string(id)
 	if flags&flagWill != 0 {
-		if rest, err = g.readWill(rest, flags, now); err != nil {
+		if rest, err = g.readWill(rest, flags); err != nil {
 			return g, err
 		}
 	}
@@ -170,19 +170,17 @@ func (g *greeting) properties(body []byte) (rest []byte, err error) {
 	return rest, nil
 }
 
-func (g *greeting) readWill(b []byte, flags byte, now time.Time) (rest []byte, err error) {
+func (g *greeting) readWill(b []byte, flags byte) (rest []byte, err error) {
 	m := &core.Message{QoS: min(willQoS(flags), 2), Retain: flags&flagWillRetain != 0}
 	if g.version == 5 {
 		r, after, err := takeProps(b, willProps)
 		if err != nil {
 			return nil, err
 		}
-		if g.willDelay, err = readMessageProps(m, &r, nil, now); err != nil {
+		// A will's expiry begins when it is published, §3.1.3.2.4.
+		if g.willDelay, err = readMessageProps(m, &r, nil, time.UnixMilli(0)); err != nil {
 			return nil, err
 		}
-		// deviates: a will's expiry begins when it is published (§3.1.3.2.4), which
-		// Message cannot say; a will that stays too long is better than one that is lost.
-		m.Expires = 0
 		b = after
 	}
 	name, b, ok := takeString(b)

@@ -83,7 +83,7 @@ func FuzzConnect(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		g, err := decodeConnect(body, time.Time{})
+		g, err := decodeConnect(body)
 		if err != nil {
 			return
 		}

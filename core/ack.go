@@ -93,5 +93,9 @@ func (a *Attachment) Drained(b *Batch) {
 		return
 	}
 	s.full = false
+	if a.clogged {
+		a.clogged = false
+		s.state.Out.Recall()
+	}
 	s.pump(b)
 }

@@ -43,6 +43,7 @@ type Attachment struct {
 	storing map[uint16][]uint64 // QoS 2 packet ids on their way to the journal, with the tokens of repeats; guarded by session.mu
 	hasWill bool                // set once, before the session begins
 	over    bool                // detached; guarded by session.mu
+	clogged bool                // deliveries to this device alone were put aside; guarded by session.mu
 }
 
 // Address is where the device is.

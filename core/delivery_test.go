@@ -409,6 +409,37 @@ func TestResumeNeedsTheSessionsTag(t *testing.T) {
 	}
 }
 
+// A device that takes nothing more holds up what is for it alone, in order, and
+// nothing that is for the account's others.
+func TestStuckDeviceHoldsUpNoOtherOfItsAccount(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	h.register("ada", "bob")
+	join := func(res string) *client {
+		h.online("ada", res)
+		return h.attach(core.Attach{Address: core.Address{Account: "ada", Resource: res}, Shared: true, Protocol: "xmpp"})
+	}
+	x, y := join("x"), join("y")
+	p := h.attach(clean("bob", "p"))
+	x.set(func(d *device) { d.ack = true })
+	y.set(func(d *device) { d.full = true })
+	p.mail("ada", "y", "1 for y")
+	p.mail("ada", "x", "for x")
+	p.mail("ada", "y", "2 for y")
+	p.mail("ada", "", "for all")
+	x.expect(t, "for x", "for all")
+	y.expect(t)
+	y.set(func(d *device) { d.full, d.ack = false, true })
+	var b core.Batch
+	y.Drained(&b)
+	y.expect(t, "1 for y", "2 for y")
+	y.set(func(d *device) { d.full = true })
+	p.mail("ada", "y", "for y or others")
+	p.mail("ada", "x", "end")
+	x.expect(t, "for x", "for all", "end")
+	y.leave(false)
+	x.expect(t, "for x", "for all", "end", "for y or others")
+}
+
 func TestMessageToOneDeviceOfAnAccount(t *testing.T) {
 	h := newHub(t, bus.NewMemory())
 	h.register("ada", "bob")
@@ -418,19 +449,9 @@ func TestMessageToOneDeviceOfAnAccount(t *testing.T) {
 	}
 	x, y := join("x"), join("y")
 	p := h.attach(clean("bob", "p"))
-	send := func(resource, payload string) {
-		var b core.Batch
-		rt, err := p.Route([]byte("$inbox/ada/bob"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := p.Publish(&b, rt, &core.Message{Payload: []byte(payload), QoS: 1, Resource: resource}, 0, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	send("y", "for y")
-	send("", "for all")
-	send("gone", "for whoever is there")
+	p.mail("ada", "y", "for y")
+	p.mail("ada", "", "for all")
+	p.mail("ada", "gone", "for whoever is there")
 	x.expect(t, "for all", "for whoever is there")
 	y.expect(t, "for y", "for all", "for whoever is there")
 	y.leave(false) // it has acknowledged nothing

@@ -94,6 +94,13 @@ func (d *device) Close(_ *core.Batch, reason error) {
 
 func (d *device) Flush() {}
 
+// set changes how the device behaves.
+func (d *device) set(change func(*device)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(d)
+}
+
 // until waits for a condition on the device.
 func (d *device) until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -251,6 +258,19 @@ func (c *client) publishAs(topic, payload string, qos core.QoS, retain bool, pac
 	}
 	if pending {
 		c.wait(token)
+	}
+}
+
+// mail sends a message to an account, for one of its devices or (resource empty) all.
+func (c *client) mail(account, resource, payload string) {
+	c.hub.t.Helper()
+	var b core.Batch
+	rt, err := c.Route([]byte(core.InboxTopic(account, c.Address().Account)))
+	if err == nil {
+		_, err = c.Publish(&b, rt, &core.Message{Payload: []byte(payload), QoS: 1, Resource: resource}, 0, 0)
+	}
+	if err != nil {
+		c.hub.t.Fatal(err)
 	}
 }
 

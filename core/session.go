@@ -274,10 +274,18 @@ func (s *Session) sendDue(b *Batch) bool {
 			s.drop(e, m)
 			continue
 		}
+		one := s.named(m)
+		if one != nil && one.clogged {
+			e.Phase = qos.Aside
+			continue
+		}
 		switch s.send(b, e, m, retain) {
 		case Full:
-			s.full = true
-			return false
+			if one == nil {
+				s.full = true
+				return false
+			}
+			e.Phase, one.clogged = qos.Aside, true // the account's other devices do not wait for it
 		case Refused:
 			s.r.Counters.DroppedDevice.Add(1)
 			s.state.Out.Ack(e.Packet)

@@ -25,6 +25,7 @@ const (
 	Received              // QoS 2: PUBREC has come, PUBREL is due
 	Released              // QoS 2: PUBREL is out
 	acked
+	Aside // it waits for the one device that it is for, and holds up no other
 )
 
 // An Entry is one unacknowledged delivery.
@@ -163,6 +164,18 @@ func (w *Window[T]) Rewind() {
 			e.Phase, e.Dup = Waiting, true
 		case Released:
 			e.Phase = Received
+		case Aside:
+			e.Phase = Waiting
+		}
+	}
+}
+
+// Recall makes what was put aside due.
+func (w *Window[T]) Recall() {
+	for i := range w.entries {
+		if e := &w.entries[i]; e.Phase == Aside {
+			e.Phase = Waiting
+			w.unsent = min(w.unsent, i)
 		}
 	}
 }

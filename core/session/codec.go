@@ -26,6 +26,9 @@ func (s *State) AppendCursor(dst []byte) []byte {
 			return true
 		}
 		phase := e.Phase
+		if phase == qos.Aside {
+			phase = qos.Waiting
+		}
 		if e.Value.Came && phase < qos.Received {
 			phase = qos.Received // this may be stored behind the PUBREC's own record
 		}

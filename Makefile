@@ -4,7 +4,7 @@ TOOL    := go tool -modfile=tools/go.mod
 FUZZTIME ?= 5m
 BIN     ?= bin/pushhub
 
-.PHONY: build check test race integration clients faults fuzz bench
+.PHONY: build check test race integration clients faults guards soak fuzz bench
 
 build:
 	go build -o $(BIN) ./cmd/pushhub
@@ -28,9 +28,17 @@ clients:
 integration: clients
 	PUSHHUB_REQUIRE_CLIENTS=1 go test -count=1 ./integration
 
-# A hundred rounds of kill -9, frozen and reset, and a full disk; about half an hour.
+# A hundred rounds of kill -9, frozen and reset, and a full disk; about six minutes.
 faults:
 	go test ./integration/faults -run TestFaults -faults.rounds=100 -v -count=1 -timeout 60m
+
+# Takes the guards out of the hub one by one: the rig must notice each time.
+guards:
+	go test ./integration/faults -run TestTheRigFindsBrokenGuards -faults.guards -v -count=1 -timeout 30m
+
+# Ten minutes of stuck readers, reconnect churn and offline growth up to the limits.
+soak:
+	go test ./integration/faults -run TestMemoryStaysFlat -faults.soak=10m -v -count=1 -timeout 30m
 
 # Every fuzz target for FUZZTIME each: make fuzz FUZZTIME=10s
 fuzz:

@@ -22,8 +22,8 @@ type sabotage struct {
 var sabotages = []sabotage{
 	{
 		"PUBACK before the record is stored", "core/publish.go",
-		"a.addr, m, a.stored(token))\n\t\treturn err == nil, err",
-		"a.addr, m, func(journal.Position, error) {})\n\t\treturn false, err",
+		"a.addr, m, a.stored(token))\n\t\tif err != nil {\n\t\t\treturn false, err\n\t\t}\n\t\tpending = true",
+		"a.addr, m, func(journal.Position, error) {})\n\t\tif err != nil {\n\t\t\treturn false, err\n\t\t}",
 		func(r *Report) int { return r.Lost },
 	},
 	{
@@ -34,7 +34,7 @@ var sabotages = []sabotage{
 	},
 	{
 		"QoS 2 sent before its window is stored", "core/session.go",
-		"if e.QoS == 2 && e.Value.Pos != 0 && !e.Value.Saved {",
+		"if e.QoS == 2 && s.durable && !e.Value.Saved {",
 		"if false {",
 		func(r *Report) int { return r.Doubled },
 	},
@@ -71,23 +71,36 @@ func TestTheRigFindsBrokenGuards(t *testing.T) {
 	}
 }
 
-// build builds a hub without the guard. The sources stay as they are.
-func (s *sabotage) build(t *testing.T) string {
+func (s *sabotage) path() string { return filepath.Join(hubtest.Root(), s.file) }
+
+// source is the file, in which the guard must be as it was when this test was written.
+func (s *sabotage) source(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	original := filepath.Join(hubtest.Root(), s.file)
-	source, err := os.ReadFile(original)
+	source, err := os.ReadFile(s.path())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(source), s.old); n != 1 {
 		t.Fatalf("the guard is %d times in %s, want once; it looked so when this test was written:\n%s", n, s.file, s.old)
 	}
+	return string(source)
+}
+
+func TestEveryGuardIsWhereTheRigTakesItAway(t *testing.T) {
+	for _, s := range sabotages {
+		t.Run(s.name, func(t *testing.T) { s.source(t) })
+	}
+}
+
+// build builds a hub without the guard. The sources stay as they are.
+func (s *sabotage) build(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
 	without := filepath.Join(dir, "without.go")
-	if err := os.WriteFile(without, []byte(strings.Replace(string(source), s.old, s.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(without, []byte(strings.Replace(s.source(t), s.old, s.new, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{original: without}})
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{s.path(): without}})
 	if err != nil {
 		t.Fatal(err)
 	}

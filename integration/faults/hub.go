@@ -27,8 +27,9 @@ const (
 // A Hub is `pushhub serve` on ports of its own, whose process can be stopped,
 // frozen and killed. All that it writes is kept in hub.log.
 type Hub struct {
-	MQTT, XMPP string // host:port
-	Data       string // its data directory
+	MQTT, XMPP string   // host:port
+	Data       string   // its data directory
+	Extra      []string // further arguments
 
 	binary string
 	log    *os.File
@@ -74,9 +75,10 @@ var errEnded = errors.New("no ready line")
 // launch starts the process; its lines come on a channel that reap closes.
 func (h *Hub) launch() (<-chan string, error) {
 	const off = ""
-	cmd := exec.Command(h.binary, "serve", "--json", "--data-dir", h.Data, "--domain", Domain,
+	args := append([]string{"serve", "--json", "--data-dir", h.Data, "--domain", Domain,
 		"--mqtt-listen", h.MQTT, "--xmpp-listen", h.XMPP, "--mqtt-tls-listen", off, "--xmpp-tls-listen", off,
-		"--nats-sync", "always", "--limits-offline-messages", "10000000")
+		"--nats-sync", "always", "--limits-offline-messages", "10000000"}, h.Extra...)
+	cmd := exec.Command(h.binary, args...)
 	cmd.Env = plainEnv()
 	cmd.Stderr = h.log
 	out, err := cmd.StdoutPipe()

@@ -19,7 +19,7 @@ import (
 // SoakArgs are the limits of a hub that is to be soaked: small, so that all of
 // them are reached early on.
 var SoakArgs = []string{
-	"--limits-offline-messages", "5000", "--limits-queue-bytes", "262144", "--journal-max-bytes", "64MiB",
+	"--limits-offline-messages", "5000", "--mqtt-max-packet-size", "256KiB", "--xmpp-max-stanza-size", "256KiB", "--limits-queue-bytes", "256KiB", "--journal-max-bytes", "64MiB",
 }
 
 const (
@@ -178,9 +178,17 @@ func (c *soakConn) subscribe(filter string, qos byte) error {
 		if err := c.rd.next(&p); err != nil {
 			return err
 		}
+		c.acknowledge(&p)
 	}
 	_ = c.conn.SetDeadline(time.Time{})
 	return nil
+}
+
+// acknowledge answers a PUBLISH of QoS 1 with the next flush.
+func (c *soakConn) acknowledge(p *packet) {
+	if p.kind == pktPublish && p.qos == 1 {
+		c.o.add(func(b []byte) []byte { return appendAck(b, pktPuback, p.id) })
+	}
 }
 
 // until closes the connection when ctx ends.
@@ -272,7 +280,7 @@ func (s *soak) read(ctx context.Context, client string) error {
 			return fmt.Errorf("%s: %w", client, err)
 		}
 		s.delivered.Add(1)
-		c.o.add(func(b []byte) []byte { return appendAck(b, pktPuback, p.id) })
+		c.acknowledge(&p)
 		if c.rd.in.Buffered() == 0 {
 			if err := c.o.flush(); err != nil {
 				return fmt.Errorf("%s: %w", client, err)

@@ -12,7 +12,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"pushhub/core"
@@ -47,10 +46,9 @@ var (
 )
 
 const (
-	readSize    = 64 << 10        // one read of a plain connection
-	tlsReadSize = 4 << 10         // one read of a TLS connection, which holds it while idle
-	lingerTime  = 2 * time.Second // for the last bytes and the peer's own close
-	shakeTime   = 10 * time.Second
+	readSize   = 64 << 10        // one read
+	lingerTime = 2 * time.Second // for the last bytes and the peer's own close
+	shakeTime  = 10 * time.Second
 )
 
 // A Conn is one connection. Append to its out-queue between Begin and End; what
@@ -58,45 +56,43 @@ const (
 type Conn struct {
 	server  *Server
 	handler Handler       // set once, before the connection is known to anybody
-	resume  chan struct{} // sent by Resume, received by the reader; capacity 1; never closed
-	gone    chan struct{} // closed when the socket is to be closed for good
 	last    atomic.Int64  // when input came last, Unix nanoseconds
+	in      atomic.Uint64 // bytes read; the reader alone writes it
 	tls     atomic.Pointer[tls.Conn]
-
-	// The reader's own.
-	rest    []byte             // what the handler has not used yet
-	own     *input             // of a connection that is read blocking
-	tryRead func(uintptr) bool // c.readable, made once
-	next    verdict            // what readable came to
-	readErr error
-
-	// The writer's own: whoever has set busy.
-	batch    core.Batch
-	tryWrite func(uintptr) bool // c.writable, made once
-	unsent   []byte             // what writable shall write
-	wrote    int                // what it came to
-	writeErr error
+	rest    []byte     // the reader's own: what the handler has not used yet
+	batch   core.Batch // the writer's own: whoever has set busy
 
 	mu      sync.Mutex // guards what follows
-	nc      net.Conn
-	raw     syscall.RawConn // nil: writes block, a goroutine makes them
+	t       transport  // becomes another when TLS begins
 	out     *buffer
 	busy    bool // somebody writes: Flush has nothing to do
+	clogged bool // the socket takes no more; the transport writes on when it does
 	dirty   bool // something was appended since the last Flush
 	closing bool // no more is appended; hang up when all is written
 	hungUp  bool
+	killed  bool // the socket is to be closed, whatever is left to write
 	cause   error
 	queued  int // bytes in out and in the hands of the writer
 	written uint64
 }
 
-func newConn(s *Server, nc net.Conn) *Conn {
-	c := &Conn{server: s, nc: nc, resume: make(chan struct{}, 1), gone: make(chan struct{})}
+// A transport moves a connection's bytes. Its methods may be called from anywhere,
+// and never block.
+type transport interface {
+	// flush writes the out-queue; the caller has set busy, and flush clears it.
+	flush()
+	// resume gives input again after ErrPause.
+	resume()
+	// hangUp ends our direction when all is written.
+	hangUp() error
+	// kill closes the socket. It is called once.
+	kill()
+	remote() net.Addr
+}
+
+func newConn(s *Server) *Conn {
+	c := &Conn{server: s}
 	c.last.Store(time.Now().UnixNano())
-	if sc, ok := nc.(syscall.Conn); ok {
-		c.raw, _ = sc.SyscallConn()
-	}
-	c.tryRead, c.tryWrite = c.readable, c.writable
 	return c
 }
 
@@ -142,115 +138,126 @@ func (c *Conn) Queued() int {
 	return c.queued
 }
 
-// Flush writes what was appended, without blocking: what the socket does not
-// take at once, a goroutine writes.
+// Flush writes what was appended, without blocking.
 func (c *Conn) Flush() {
 	c.mu.Lock()
 	c.dirty = false
-	if c.busy || c.hungUp || (c.out == nil && !c.closing) {
+	if c.busy || c.clogged || c.hungUp || (c.out == nil && !c.closing) {
 		c.mu.Unlock()
 		return
 	}
 	c.busy = true
-	if c.raw == nil {
-		c.mu.Unlock()
-		c.server.wg.Go(func() { c.write(nil, true) })
+	t := c.t
+	c.mu.Unlock()
+	t.flush()
+}
+
+// take gives the writer what is queued; nil when there is nothing, and the writer
+// is then one no longer.
+func (c *Conn) take() *buffer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.out
+	c.out = nil
+	if b == nil {
+		c.busy = false
+	}
+	return b
+}
+
+// wrote accounts for n bytes and tells the handler.
+func (c *Conn) wrote(n int) {
+	if n <= 0 {
 		return
 	}
-	c.mu.Unlock()
-	c.write(nil, false)
-}
-
-// write empties the out-queue; the caller has set busy. rest is what an earlier
-// write left. When it may not block and the socket is full, it hands over to a goroutine.
-func (c *Conn) write(rest *buffer, block bool) {
-	off := 0
-	for {
-		if rest == nil {
-			c.mu.Lock()
-			if c.out == nil {
-				break
-			}
-			rest, c.out, off = c.out, nil, 0
-			c.mu.Unlock()
-		}
-		n, err := c.writeSome(rest.b[off:], block)
-		off += n
-		total := c.account(n)
-		if err != nil {
-			rest.free()
-			c.mu.Lock()
-			c.closing = true
-			c.fail(err)
-			break
-		}
-		if off < len(rest.b) && !block {
-			left := rest
-			left.b = left.b[:copy(left.b, left.b[off:])]
-			c.server.wg.Go(func() { c.write(left, true) })
-			return
-		}
-		if off == len(rest.b) {
-			rest.free()
-			rest = nil
-		}
-		c.handler.Written(&c.batch, total)
-		c.batch.Flush()
-	}
-	c.busy = false
-	hangUp := c.closing && !c.hungUp
-	c.mu.Unlock()
-	if hangUp {
-		c.hangUp()
-	}
-}
-
-func (c *Conn) account(n int) uint64 {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.queued -= n
 	c.written += uint64(n)
-	return c.written
+	total := c.written
+	c.mu.Unlock()
+	c.handler.Written(&c.batch, total)
+	c.batch.Flush()
 }
 
-// writeSome writes once. Without block it returns 0, nil when the socket is full.
-func (c *Conn) writeSome(p []byte, block bool) (n int, err error) {
-	if block {
-		return c.conn().Write(p)
-	}
-	c.unsent = p
-	if err := c.raw.Write(c.tryWrite); err != nil {
-		return 0, err
-	}
-	return c.wrote, c.writeErr
-}
-
-func (c *Conn) writable(fd uintptr) (done bool) {
-	for {
-		n, err := syscall.Write(int(fd), c.unsent)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err == syscall.EAGAIN {
-			err = nil
-		}
-		c.unsent, c.wrote, c.writeErr = nil, max(n, 0), err
-		return true
-	}
-}
-
-func (c *Conn) conn() net.Conn {
+// broken notes that the peer can be written to no more. The writer is one no longer.
+func (c *Conn) broken(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.nc
+	c.closing, c.busy = true, false
+	c.fail(err)
 }
 
-// Resume gives input again after ErrPause. It may be called early, and from anywhere.
-func (c *Conn) Resume() {
-	select {
-	case c.resume <- struct{}{}:
-	default:
+// settle is called by who was the writer: it hangs up when that is due.
+func (c *Conn) settle() {
+	c.mu.Lock()
+	due := c.closing && !c.hungUp && !c.busy && !c.clogged
+	c.hungUp = c.hungUp || due
+	t := c.t
+	c.mu.Unlock()
+	if !due {
+		return
 	}
+	if t.hangUp() != nil {
+		c.kill()
+		return
+	}
+	t.resume() // a reader that was paused sees the peer's end
+}
+
+// give hands data to the handler and keeps what it did not use; the caller
+// flushes b. At the end of the connection only the peer's own is of interest.
+func (c *Conn) give(b *core.Batch, data []byte) verdict {
+	if c.isClosing() {
+		c.rest = nil
+		return readOn
+	}
+	n, err := c.handler.Input(b, data)
+	c.rest = keep(c.rest, data[n:])
+	switch {
+	case err == nil:
+		return readOn
+	case errors.Is(err, ErrPause):
+		return waitForResume
+	case errors.Is(err, ErrStartTLS):
+		return negotiateTLS
+	}
+	c.rest = nil
+	b.Flush() // the last bytes, in order
+	c.Close(err)
+	return readOn
+}
+
+// ended is the reader's last call.
+func (c *Conn) ended(b *core.Batch, err error) {
+	c.mu.Lock()
+	c.closing = true
+	c.fail(err)
+	cause := c.cause
+	c.mu.Unlock()
+	c.handler.Closed(b, cause)
+	b.Flush()
+	c.kill()
+}
+
+func (c *Conn) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+// heard notes that n bytes came.
+func (c *Conn) heard(n int) {
+	c.last.Store(time.Now().UnixNano())
+	c.in.Store(c.in.Load() + uint64(n))
+}
+
+// Resume gives input again after ErrPause. It may be called from anywhere.
+func (c *Conn) Resume() { c.transport().resume() }
+
+func (c *Conn) transport() transport {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
 }
 
 // Close writes what is queued and hangs up; nothing more is appended. It never
@@ -277,44 +284,31 @@ func (c *Conn) fail(err error) {
 	}
 }
 
-// hangUp ends our direction when all is written; the reader ends on the peer's.
-func (c *Conn) hangUp() {
-	c.mu.Lock()
-	done := c.hungUp
-	c.hungUp = true
-	nc := c.nc
-	c.mu.Unlock()
-	if done {
-		return
-	}
-	if cw, ok := nc.(interface{ CloseWrite() error }); ok && cw.CloseWrite() == nil {
-		c.Resume()
-		return
-	}
-	c.kill()
-}
-
-// kill closes the socket, whatever is left to write. The reader calls it last,
-// so that a later call finds nothing to do.
+// kill closes the socket, whatever is left to write.
 func (c *Conn) kill() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	select {
-	case <-c.gone:
+	if c.killed {
+		c.mu.Unlock()
 		return
-	default:
-		close(c.gone)
 	}
-	c.closing, c.hungUp = true, true
-	nc := c.nc
-	c.server.wg.Go(func() { nc.Close() }) // a TLS close writes to the socket, which may block
+	c.killed, c.closing, c.hungUp = true, true, true
+	t := c.t
+	c.mu.Unlock()
+	t.kill()
 }
 
 // LastInput is when input came last.
 func (c *Conn) LastInput() time.Time { return time.Unix(0, c.last.Load()) }
 
+// Bytes is how many bytes were read and written so far.
+func (c *Conn) Bytes() (in, out uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.in.Load(), c.written
+}
+
 // RemoteAddr is the peer's address.
-func (c *Conn) RemoteAddr() net.Addr { return c.conn().RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.transport().remote() }
 
 // TLS returns the connection's TLS state, or nil where there is none.
 func (c *Conn) TLS() *tls.ConnectionState {

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,11 +32,14 @@ type Server struct {
 	opt     Options
 	wg      sync.WaitGroup // all connections, their writers, and the sweeper
 	refused atomic.Uint64
-	stop    chan struct{} // closed by Shutdown
+	stop    chan struct{}  // closed by Shutdown
+	running sync.WaitGroup // the event loops
 
 	mu        sync.Mutex // guards what follows
 	conns     map[*Conn]struct{}
 	listeners []net.Listener
+	sockets   []io.Closer // of listeners that event loops serve
+	loops     []*loop     // of plain TCP connections
 	stopped   bool
 }
 
@@ -69,15 +74,30 @@ func (s *Server) accept(ln net.Listener, secure bool) error {
 	}
 	s.listeners = append(s.listeners, ln)
 	s.mu.Unlock()
-	pause := time.Duration(0)
-	for {
+	if tcp, ok := ln.(*net.TCPListener); ok && !secure {
+		if next := s.polling(tcp); next != nil {
+			return s.acceptAll(ln, next)
+		}
+	}
+	return s.acceptAll(ln, func() error {
 		nc, err := ln.Accept()
 		if err == nil {
-			pause = 0
 			s.start(nc, secure)
+		}
+		return err
+	})
+}
+
+// acceptAll calls next, which accepts a connection or more, until the listener is closed.
+func (s *Server) acceptAll(ln net.Listener, next func() error) error {
+	pause := time.Duration(0)
+	for {
+		err := next()
+		if err == nil {
+			pause = 0
 			continue
 		}
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 			return nil
 		}
 		// Out of descriptors, or a peer that has gone: neither may end the listener.
@@ -91,20 +111,26 @@ func (s *Server) accept(ln net.Listener, secure bool) error {
 	}
 }
 
+// start serves a connection on goroutines of its own.
 func (s *Server) start(nc net.Conn, secure bool) {
 	if secure {
 		nc = tls.Server(nc, s.opt.TLS)
 	}
-	c := newConn(s, nc)
+	c := newConn(s)
+	c.t = newStream(c, nc)
 	c.handler = s.opt.New(c)
 	if !s.add(c) {
 		go nc.Close() // a TLS close writes, which may block
 		return
 	}
+	s.serveStream(c)
+}
+
+// serveStream reads a connection, which add has counted, on a goroutine.
+func (s *Server) serveStream(c *Conn) {
 	go func() {
-		defer s.wg.Done()
-		defer s.remove(c)
-		c.serve()
+		c.transport().(*stream).serve()
+		s.gone(c)
 	}()
 }
 
@@ -124,10 +150,12 @@ func (s *Server) add(c *Conn) bool {
 	return true
 }
 
-func (s *Server) remove(c *Conn) {
+// gone forgets a connection whose last call has been made.
+func (s *Server) gone(c *Conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.conns, c)
+	s.mu.Unlock()
+	s.wg.Done()
 }
 
 func (s *Server) all() []*Conn {
@@ -170,6 +198,9 @@ func (s *Server) Shutdown(ctx context.Context, bye func(Handler)) error {
 	for _, ln := range s.listeners {
 		ln.Close()
 	}
+	for _, socket := range s.sockets {
+		_ = socket.Close() // nothing was written to it
+	}
 	s.mu.Unlock()
 	close(s.stop)
 	for _, c := range s.all() {
@@ -178,6 +209,7 @@ func (s *Server) Shutdown(ctx context.Context, bye func(Handler)) error {
 	done := make(chan struct{}) // closed when all goroutines have ended
 	go func() {
 		s.wg.Wait()
+		s.stopLoops()
 		close(done)
 	}()
 	select {

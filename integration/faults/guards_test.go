@@ -39,9 +39,9 @@ var sabotages = []sabotage{
 		func(r *Report) int { return r.Doubled },
 	},
 	{
-		"<a h/> before the message is stored", "xmppfront/message.go",
-		"\t\te.counted = false // Stored resolves it\n",
-		"",
+		"<a h/> before the message is stored", "xmppfront/sm.go",
+		"\t\treturn m.stable\n\t}\n\treturn m.handled\n",
+		"\t}\n\treturn m.received\n",
 		func(r *Report) int { return r.Lost },
 	},
 }

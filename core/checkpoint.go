@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -249,6 +250,8 @@ func (r *Router) dropStrays(ctx context.Context, strays map[string][]byte) error
 
 // loadChunks restores the sessions, on all processors, then what needs them to be there.
 func (r *Router) loadChunks(chunks [][]byte) error {
+	// Nearly all that this makes stays: collecting in between only delays the start.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	errs := make([]error, len(chunks))
 	var next atomic.Int64
 	var wg sync.WaitGroup

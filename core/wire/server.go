@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,7 +96,7 @@ func (s *Server) acceptAll(ln net.Listener, next func() error) error {
 			pause = 0
 			continue
 		}
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || s.stopping() {
 			return nil
 		}
 		// Out of descriptors, or a peer that has gone: neither may end the listener.
@@ -108,6 +107,15 @@ func (s *Server) acceptAll(ln net.Listener, next func() error) error {
 		case <-s.stop:
 			return nil
 		}
+	}
+}
+
+func (s *Server) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -195,6 +203,7 @@ func (s *Server) Shutdown(ctx context.Context, bye func(Handler)) error {
 		return nil
 	}
 	s.stopped = true
+	close(s.stop)
 	for _, ln := range s.listeners {
 		ln.Close()
 	}
@@ -202,7 +211,6 @@ func (s *Server) Shutdown(ctx context.Context, bye func(Handler)) error {
 		_ = socket.Close() // nothing was written to it
 	}
 	s.mu.Unlock()
-	close(s.stop)
 	for _, c := range s.all() {
 		bye(c.handler)
 	}

@@ -137,6 +137,8 @@ const scarce = 16 << 20
 // last block, then gives the room back.
 func (r *rig) fill(ctx context.Context) error {
 	_, refused := r.answered()
+	r.l.scarcity(true)
+	defer r.l.scarcity(false)
 	r.l.fault("the disk has %d MiB left", scarce>>20)
 	if err := r.opt.Disk.Fill(scarce); err != nil {
 		return err

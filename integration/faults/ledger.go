@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -45,6 +46,7 @@ type ledger struct {
 	violations []violation
 	dropped    [violationKinds]int // violations beyond those that are kept
 	faults     []event
+	scarce     [][2]int32 // when the hub may have refused messages, in stamps
 }
 
 // An event is something that happened, for people who look for a cause.
@@ -119,6 +121,26 @@ func (l *ledger) count(k violationKind) int {
 	return n
 }
 
+// scarcity notes when the hub began to have to refuse messages, and when it ended.
+func (l *ledger) scarcity(begins bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if begins {
+		l.scarce = append(l.scarce, [2]int32{l.stamp(), math.MaxInt32})
+	} else {
+		l.scarce[len(l.scarce)-1][1] = l.stamp()
+	}
+}
+
+// mayBeRefused reports whether a message may have been refused without its sender
+// having read that: what it sends again is then rightly behind what was accepted
+// in between.
+func (l *ledger) mayBeRefused(m sending) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return m.again && slices.ContainsFunc(l.scarce, func(s [2]int32) bool { return m.sent >= s[0] && m.sent <= s[1] })
+}
+
 // around are the faults that happened near a time.
 func (l *ledger) around(at time.Duration) string {
 	l.mu.Lock()
@@ -144,7 +166,10 @@ type stream struct {
 }
 
 // A sending is one message in its sender's books; the times are stamps.
-type sending struct{ sent, acked, refused int32 }
+type sending struct {
+	sent, acked, refused int32
+	again                bool // on a later connection, since no answer was read
+}
 
 func (l *ledger) stream(kind Kind, address string, sender *history) *stream {
 	s := &stream{index: len(l.streams), kind: kind, address: address, sender: sender}
@@ -166,6 +191,13 @@ func (s *stream) acked(seq int, at int32) {
 	if e := &s.sent[seq-1]; e.acked == 0 {
 		e.acked = at
 	}
+}
+
+// again notes that a message is sent on another connection.
+func (s *stream) again(seq int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent[seq-1].again = true
 }
 
 func (s *stream) refused(seq int, at int32) {
@@ -272,7 +304,7 @@ func (in *inbox) got(payload []byte, how string) {
 	}
 	t.first[seq-1] = now
 	t.got++
-	if seq < t.high {
+	if seq < t.high && !in.l.mayBeRefused(t.stream.at(seq)) {
 		in.violateAt(reordered, t, seq, now, fmt.Sprintf("came after message %d, %s", t.high, how))
 	}
 	t.high = max(t.high, seq)

@@ -151,6 +151,7 @@ func (s *mqttSender) open(conn net.Conn, o *out, rd *packetReader) error {
 			continue
 		}
 		f.dup = true
+		f.stream.again(f.seq)
 		o.add(func(b []byte) []byte { return s.append(b, f) })
 	}
 	return o.flush()

@@ -71,6 +71,9 @@ func (s *xmppSender) open(c *xmppConn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.flights {
+		if f.stream != nil {
+			f.stream.again(f.seq)
+		}
 		c.add(func(b []byte) []byte { return s.append(b, f) })
 	}
 	s.ask(c)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +26,6 @@ func (s *Server) polling(ln *net.TCPListener) (next func() error) {
 		s.opt.Log.Warn("connections are served by goroutines, since event loops cannot be had", "err", err)
 		return nil
 	}
-	var turn atomic.Uint32
 	return func() error {
 		var failure error
 		err := raw.Read(func(lfd uintptr) (done bool) {
@@ -35,7 +33,7 @@ func (s *Server) polling(ln *net.TCPListener) (next func() error) {
 				fd, from, err := unix.Accept4(int(lfd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 				switch {
 				case err == nil:
-					s.startPolled(fd, from, s.loops[int(turn.Add(1))%len(s.loops)])
+					s.startPolled(fd, peerOf(from))
 				case errors.Is(err, unix.EAGAIN):
 					return false
 				case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
@@ -108,9 +106,10 @@ func (s *Server) stopLoops() {
 }
 
 // startPolled serves an accepted socket on a loop.
-func (s *Server) startPolled(fd int, from unix.Sockaddr, l *loop) {
+func (s *Server) startPolled(fd int, from netip.AddrPort) {
+	l := s.loops[int(s.turn.Add(1))%len(s.loops)]
 	c := newConn(s)
-	p := &polled{c: c, loop: l, fd: fd, addr: peerOf(from)}
+	p := &polled{c: c, loop: l, fd: fd, addr: from}
 	c.t = p
 	c.handler = s.opt.New(c)
 	if !s.add(c) {
@@ -118,6 +117,41 @@ func (s *Server) startPolled(fd int, from unix.Sockaddr, l *loop) {
 		return
 	}
 	l.post(p)
+}
+
+// adopt serves a connection that was read from before on a loop, as one from that
+// address; nc is used no more. It reports false when goroutines have to serve it.
+func (s *Server) adopt(nc net.Conn, from net.Addr) bool {
+	tcp, isTCP := nc.(*net.TCPConn)
+	peer, known := from.(*net.TCPAddr)
+	if !isTCP || !known || s.startLoops() != nil {
+		return false
+	}
+	fd, err := copySocket(tcp)
+	if err != nil {
+		return false
+	}
+	_ = tcp.Close() // the copy stays open
+	s.startPolled(fd, peer.AddrPort())
+	return true
+}
+
+// copySocket is a descriptor of our own of a connection's socket.
+func copySocket(tcp *net.TCPConn) (fd int, err error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	err = raw.Control(func(sys uintptr) { fd, failed = unix.FcntlInt(sys, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, failed); err != nil {
+		return 0, err
+	}
+	if err := setOptions(fd); err != nil {
+		_ = unix.Close(fd) // nothing was written to it
+		return 0, err
+	}
+	return fd, nil
 }
 
 func peerOf(a unix.Sockaddr) netip.AddrPort {

@@ -10,3 +10,5 @@ type loop struct{}
 func (*Server) polling(*net.TCPListener) (next func() error) { return nil }
 
 func (*Server) stopLoops() {}
+
+func (*Server) adopt(net.Conn, net.Addr) bool { return false }

@@ -275,7 +275,7 @@ func (p *polled) leave() error {
 	if err != nil {
 		return fmt.Errorf("beginning TLS: %w", err)
 	}
-	if err := c.upgrade(nc); err != nil {
+	if err := c.upgrade(comingFrom(nc, p.remote())); err != nil { // a proxy may have told another
 		_ = nc.Close() // nothing was written to it
 		return err
 	}

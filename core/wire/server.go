@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pushhub/core/wire/websocket"
 )
 
 // Options of a Server.
@@ -33,9 +35,13 @@ type Server struct {
 	refused atomic.Uint64
 	stop    chan struct{}  // closed by Shutdown
 	running sync.WaitGroup // the event loops
+	turn    atomic.Uint32  // which event loop is next
+
+	badHeaders atomic.Uint64
 
 	mu        sync.Mutex // guards what follows
 	conns     map[*Conn]struct{}
+	held      map[net.Conn]struct{} // those whose PROXY header is awaited
 	listeners []net.Listener
 	sockets   []io.Closer // of listeners that event loops serve
 	loops     []*loop     // of plain TCP connections
@@ -44,28 +50,28 @@ type Server struct {
 
 // NewServer makes a server without listeners. Its sweeper runs until Shutdown.
 func NewServer(opt Options) *Server {
-	s := &Server{opt: opt, conns: map[*Conn]struct{}{}, stop: make(chan struct{})}
+	s := &Server{opt: opt, conns: map[*Conn]struct{}{}, held: map[net.Conn]struct{}{}, stop: make(chan struct{})}
 	s.wg.Go(s.sweep)
 	return s
 }
 
 // Serve accepts plain connections until Shutdown, whose return value is nil.
-func (s *Server) Serve(ln net.Listener) error { return s.accept(ln, false) }
+func (s *Server) Serve(ln net.Listener) error { return s.accept(ln, Opening{}) }
 
 // ServeTLS accepts connections that begin with a TLS handshake.
-func (s *Server) ServeTLS(ln net.Listener) error { return s.accept(ln, true) }
+func (s *Server) ServeTLS(ln net.Listener) error { return s.accept(ln, Opening{TLS: s.opt.TLS}) }
 
 // Conns is how many connections there are; Refused, how many were over the limit so far.
 func (s *Server) Conns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
+	return len(s.conns) + len(s.held)
 }
 
 // Refused counts the connections that were closed for being over MaxConns.
 func (s *Server) Refused() uint64 { return s.refused.Load() }
 
-func (s *Server) accept(ln net.Listener, secure bool) error {
+func (s *Server) accept(ln net.Listener, how Opening) error {
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
@@ -73,15 +79,18 @@ func (s *Server) accept(ln net.Listener, secure bool) error {
 	}
 	s.listeners = append(s.listeners, ln)
 	s.mu.Unlock()
-	if tcp, ok := ln.(*net.TCPListener); ok && !secure {
+	if tcp, ok := ln.(*net.TCPListener); ok && how == (Opening{}) {
 		if next := s.polling(tcp); next != nil {
 			return s.acceptAll(ln, next)
 		}
 	}
 	return s.acceptAll(ln, func() error {
 		nc, err := ln.Accept()
-		if err == nil {
-			s.start(nc, secure)
+		switch {
+		case err == nil && how.Proxy:
+			s.expectHeader(nc, how)
+		case err == nil:
+			s.start(nc, how)
 		}
 		return err
 	})
@@ -119,12 +128,19 @@ func (s *Server) stopping() bool {
 	}
 }
 
-// start serves a connection on goroutines of its own.
-func (s *Server) start(nc net.Conn, secure bool) {
-	if secure {
-		nc = tls.Server(nc, s.opt.TLS)
-	}
+// start serves a connection on goroutines of its own. A PROXY header, if one was
+// due, has been read.
+func (s *Server) start(nc net.Conn, how Opening) {
 	c := newConn(s)
+	var secure *tls.Conn
+	if how.TLS != nil {
+		secure = tls.Server(nc, how.TLS)
+		nc = secure
+	}
+	if how.WebSocket != nil {
+		nc = websocket.Server(nc, how.WebSocket)
+		c.tls.Store(secure) // the first Read makes both handshakes
+	}
 	c.t = newStream(c, nc)
 	c.handler = s.opt.New(c)
 	if !s.add(c) {
@@ -149,8 +165,7 @@ func (s *Server) add(c *Conn) bool {
 	if s.stopped {
 		return false
 	}
-	if s.opt.MaxConns > 0 && len(s.conns) >= s.opt.MaxConns {
-		s.refused.Add(1)
+	if s.full() {
 		return false
 	}
 	s.conns[c] = struct{}{}
@@ -206,6 +221,9 @@ func (s *Server) Shutdown(ctx context.Context, bye func(Handler)) error {
 	close(s.stop)
 	for _, ln := range s.listeners {
 		ln.Close()
+	}
+	for nc := range s.held {
+		nc.Close()
 	}
 	for _, socket := range s.sockets {
 		_ = socket.Close() // nothing was written to it

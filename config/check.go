@@ -96,6 +96,8 @@ func (c Config) open() []listener {
 	for _, l := range []listener{
 		{key: "mqtt.listen", address: c.MQTT.Listen},
 		{key: "mqtt.tls_listen", address: c.MQTT.TLSListen},
+		{key: "mqtt.ws_listen", address: c.MQTT.WSListen},
+		{key: "mqtt.wss_listen", address: c.MQTT.WSSListen},
 		{key: "xmpp.listen", address: c.XMPP.Listen},
 		{key: "xmpp.tls_listen", address: c.XMPP.TLSListen},
 	} {
@@ -108,7 +110,7 @@ func (c Config) open() []listener {
 
 func (ck *checker) listeners() {
 	open := ck.open()
-	if len(open) == 0 {
+	if len(open) == 0 && ck.MQTT.UnixListen == "" {
 		ck.fail("mqtt.listen", "every listener is closed", "write at least one, such as mqtt.listen: 127.0.0.1:1883")
 	}
 	var good []listener
@@ -156,9 +158,14 @@ func sameHost(a, b string) bool {
 // openDoors refuses what would let strangers in or passwords out.
 func (ck *checker) openDoors() {
 	const anyway = ", or insecure: true to accept the risk"
-	if m := ck.MQTT.Listen; exposed(m) {
-		ck.fail("mqtt.listen", m+" takes passwords from the network without TLS",
-			`close it with mqtt.listen: "" and let clients use mqtt.tls_listen, or keep it on 127.0.0.1`+anyway)
+	for _, plain := range []struct{ key, address, instead string }{
+		{"mqtt.listen", ck.MQTT.Listen, "mqtt.tls_listen"},
+		{"mqtt.ws_listen", ck.MQTT.WSListen, "mqtt.wss_listen"},
+	} {
+		if exposed(plain.address) {
+			ck.fail(plain.key, plain.address+" takes passwords from the network without TLS",
+				"close it with "+plain.key+`: "" and let clients use `+plain.instead+", or keep it on 127.0.0.1"+anyway)
+		}
 	}
 	if far := ck.firstExposed("mqtt."); far != "" && ck.AnonymousAllowed() {
 		ck.fail("mqtt.anonymous", "anybody who reaches "+far+" may connect without a password", "write mqtt.anonymous: false"+anyway)
@@ -191,6 +198,7 @@ func (ck *checker) firstExposed(prefix string) string {
 
 func (ck *checker) files() {
 	ck.pair("tls.cert", ck.TLS.Cert, "tls.key", ck.TLS.Key)
+	ck.transports()
 	ck.pair("nats.tls_cert", ck.NATS.TLSCert, "nats.tls_key", ck.NATS.TLSKey)
 	if ck.DataDir == "" {
 		ck.fail("data_dir", "it is empty", "write a directory, such as data_dir: ./pushhub-data")

@@ -30,6 +30,11 @@ func TestCheckAccepts(t *testing.T) {
 		{"one port on two addresses", set{"mqtt.listen": "127.0.0.1:1883", "mqtt.tls_listen": "127.0.0.2:1883"}},
 		{"one listener", set{"mqtt.listen": "", "mqtt.tls_listen": "", "xmpp.tls_listen": ""}},
 		{"domains", set{"domain": "bücher.example", "domain_aliases": "10.0.0.1,::1,[fe80::1],localhost"}},
+		{"every transport, to the network", set{"mqtt.listen": "", "mqtt.tls_listen": ":8883", "mqtt.wss_listen": ":8443", "mqtt.ws_listen": "127.0.0.1:8080", "mqtt.unix_listen": "/run/pushhub/mqtt.sock"}},
+		{"a unix socket alone", set{"mqtt.listen": "", "mqtt.tls_listen": "", "xmpp.listen": "", "xmpp.tls_listen": "", "mqtt.unix_listen": "mqtt.sock"}},
+		{"origins", set{"mqtt.ws_origins": "https://app.example,http://localhost:3000,null,*"}},
+		{"several certificates", set{"tls.cert": "a.pem", "tls.key": "b.pem", "tls.more_certs": "c.pem:d.pem,e:f"}},
+		{"client certificates", set{"tls.client_auth": "optional", "tls.client_ca": "ca.pem", "mqtt.cert_user": "cn"}},
 		{"certificates", set{"tls.cert": "a.pem", "tls.key": "b.pem"}},
 		{"a cluster", set{"nats.url": "nats://u:p@a:4222, tls://b:4222", "nats.replicas": "3", "nats.creds": "x", "nats.tls_cert": "a", "nats.tls_key": "b"}},
 		{"no journal limit", set{"journal.max_bytes": "0", "journal.max_age": "0"}},
@@ -83,6 +88,18 @@ func TestCheckRefuses(t *testing.T) {
 		{"credentials for nobody", set{"nats.creds": "x"}, "nats.creds", "nats.url"},
 		{"queue below a packet", set{"limits.queue_bytes": "512KiB"}, "limits.queue_bytes", "limits.queue_bytes: 1MiB"},
 		{"journal below its frames", set{"journal.max_bytes": "100KiB"}, "journal.max_bytes", "512KiB"},
+		{"plain WebSocket to the network", set{"mqtt.ws_listen": ":8080"}, "mqtt.ws_listen", "mqtt.wss_listen"},
+		{"anonymous to the network by WebSocket", set{"mqtt.wss_listen": ":8443", "mqtt.anonymous": "true"}, "mqtt.anonymous", "mqtt.wss_listen"},
+		{"WebSocket on the port of another", set{"mqtt.ws_listen": "127.0.0.1:1883"}, "mqtt.ws_listen", "taken by mqtt.listen"},
+		{"a path without its slash", set{"mqtt.ws_path": "mqtt"}, "mqtt.ws_path", "/mqtt"},
+		{"a host for an origin", set{"mqtt.ws_origins": "app.example"}, "mqtt.ws_origins", "https://"},
+		{"a page for an origin", set{"mqtt.ws_origins": "https://app.example/"}, "mqtt.ws_origins", "https://"},
+		{"a socket too deep", set{"mqtt.unix_listen": "/" + strings.Repeat("a", 107)}, "mqtt.unix_listen", "107"},
+		{"another certificate without a key", set{"tls.cert": "a", "tls.key": "b", "tls.more_certs": "c.pem"}, "tls.more_certs", "CERT:KEY"},
+		{"other certificates alone", set{"tls.more_certs": "c.pem:d.pem"}, "tls.more_certs", "tls.cert"},
+		{"certificates of anybody", set{"tls.client_auth": "required"}, "tls.client_auth", "tls.client_ca"},
+		{"a CA for nothing", set{"tls.client_ca": "ca.pem"}, "tls.client_ca", "tls.client_auth"},
+		{"accounts by certificates that nobody is asked for", set{"mqtt.cert_user": "cn"}, "mqtt.cert_user", "tls.client_auth"},
 		{"a bad rule", set{"acl.rules": "allow * all #,deny everything"}, "acl.rules", "rule 2"},
 	}
 	for _, c := range cases {
@@ -126,6 +143,28 @@ func TestAutoFollowsTheListeners(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := with(t, c.set)
 			if cfg.AnonymousAllowed() != c.anonymous || cfg.RegistrationOpen() != c.registration || cfg.PlainWithoutTLSAllowed() != c.plain {
+				t.Errorf("anonymous %v, registration %v, plain %v", cfg.AnonymousAllowed(), cfg.RegistrationOpen(), cfg.PlainWithoutTLSAllowed())
+			}
+		})
+	}
+}
+
+func TestAutoIsCautiousWithListenersThatOthersReach(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		set                 set
+		anonymous, register bool
+		plain               bool
+	}{
+		{"loopback", set{}, true, true, true},
+		{"WebSocket on loopback, unix socket", set{"mqtt.ws_listen": "127.0.0.1:8080", "mqtt.unix_listen": "x"}, true, true, true},
+		{"WebSocket over TLS to the network", set{"mqtt.wss_listen": ":8443"}, false, true, true},
+		{"MQTT behind a proxy", set{"mqtt.proxy_protocol": "on"}, false, true, true},
+		{"XMPP behind a proxy", set{"xmpp.proxy_protocol": "on"}, true, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := with(t, c.set)
+			if cfg.AnonymousAllowed() != c.anonymous || cfg.RegistrationOpen() != c.register || cfg.PlainWithoutTLSAllowed() != c.plain {
 				t.Errorf("anonymous %v, registration %v, plain %v", cfg.AnonymousAllowed(), cfg.RegistrationOpen(), cfg.PlainWithoutTLSAllowed())
 			}
 		})

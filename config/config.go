@@ -45,6 +45,13 @@ type Log struct {
 type MQTT struct {
 	Listen           string        // plain TCP
 	TLSListen        string        // TLS
+	WSListen         string        // WebSocket
+	WSSListen        string        // WebSocket over TLS
+	WSPath           string        // of both; other paths are not found
+	WSOrigins        []string      // pages that may connect besides those of the same host; "*": all
+	UnixListen       string        // path of a unix socket
+	ProxyProtocol    string        // off, on: what comes to Listen and TLSListen begins with a PROXY header
+	CertUser         string        // off, cn: what of a verified certificate names the account of a client that names none
 	Anonymous        Auto          // clients without a user name; see Config.AnonymousAllowed
 	MaxPacketSize    Size          // largest packet accepted
 	ReceiveMax       int           // QoS 1 and 2 publishes in flight from one client
@@ -57,16 +64,34 @@ type MQTT struct {
 type XMPP struct {
 	Listen          string        // plain TCP with STARTTLS
 	TLSListen       string        // direct TLS
+	ProxyProtocol   string        // off, on: what comes to both begins with a PROXY header
 	Registration    string        // auto, open, closed; see Config.RegistrationOpen
 	PlainWithoutTLS Auto          // password logins before TLS; see Config.PlainWithoutTLSAllowed
 	MaxStanzaSize   Size          // largest stanza accepted
 	LoginTimeout    time.Duration // from accept to the bound resource
 }
 
-// TLS names the certificate; both empty: a self-signed one in the data directory.
+// TLS names the certificate; Cert and Key empty: a self-signed one in the data directory.
 type TLS struct {
-	Cert string // PEM file, the chain
-	Key  string // PEM file
+	Cert       string   // PEM file, the chain
+	Key        string   // PEM file
+	MoreCerts  []string // "CERT:KEY" for clients that ask for other names (SNI); see Pairs
+	ClientCA   string   // PEM file: who signs the certificates of clients
+	ClientAuth string   // off, optional, required
+}
+
+// Pair is the files of a certificate and its key.
+type Pair struct{ Cert, Key string }
+
+// Pairs are the certificates, the first of which is for clients that ask for
+// none of the names in any. A path in MoreCerts holds no colon.
+func (t TLS) Pairs() []Pair {
+	pairs := []Pair{{t.Cert, t.Key}}
+	for _, more := range t.MoreCerts {
+		cert, key, _ := strings.Cut(more, ":")
+		pairs = append(pairs, Pair{cert, key})
+	}
+	return pairs
 }
 
 // NATS is the bus underneath.
@@ -103,25 +128,32 @@ type ACL struct {
 }
 
 // AnonymousAllowed resolves mqtt.anonymous: auto is yes only while every MQTT
-// listener is on loopback.
+// listener is on loopback, and not there for a proxy, whose clients are anywhere.
 func (c Config) AnonymousAllowed() bool {
-	return c.MQTT.Anonymous.Resolve(onLoopback(c.MQTT.Listen, c.MQTT.TLSListen))
+	near := onLoopback(c.MQTT.Listen, c.MQTT.TLSListen, c.MQTT.WSListen, c.MQTT.WSSListen)
+	return c.MQTT.Anonymous.Resolve(near && c.MQTT.ProxyProtocol == off)
 }
 
 // RegistrationOpen resolves xmpp.registration: auto is open only while every
-// XMPP listener is on loopback.
+// XMPP listener is on loopback, and not there for a proxy.
 func (c Config) RegistrationOpen() bool {
 	if c.XMPP.Registration == auto {
-		return onLoopback(c.XMPP.Listen, c.XMPP.TLSListen)
+		return onLoopback(c.XMPP.Listen, c.XMPP.TLSListen) && c.XMPP.ProxyProtocol == off
 	}
 	return c.XMPP.Registration == "open"
 }
 
 // PlainWithoutTLSAllowed resolves xmpp.plain_without_tls: auto is yes only
-// while the listener without TLS is on loopback.
+// while the listener without TLS is on loopback, and not there for a proxy.
 func (c Config) PlainWithoutTLSAllowed() bool {
-	return c.XMPP.PlainWithoutTLS.Resolve(onLoopback(c.XMPP.Listen))
+	return c.XMPP.PlainWithoutTLS.Resolve(onLoopback(c.XMPP.Listen) && c.XMPP.ProxyProtocol == off)
 }
+
+// The choices of what is off unless it is wanted.
+const (
+	off = "off"
+	on  = "on"
+)
 
 // Where names the place that set a key: "pushhub.yaml:12",
 // "PUSHHUB_MQTT_LISTEN", "--mqtt.listen" or "default".

@@ -14,6 +14,9 @@ func Default() Config {
 		MQTT: MQTT{
 			Listen:           "127.0.0.1:1883",
 			TLSListen:        "127.0.0.1:8883",
+			WSPath:           "/mqtt",
+			ProxyProtocol:    off,
+			CertUser:         off,
 			Anonymous:        auto,
 			MaxPacketSize:    1 << 20,
 			ReceiveMax:       1024,
@@ -23,11 +26,13 @@ func Default() Config {
 		XMPP: XMPP{
 			Listen:          "127.0.0.1:5222",
 			TLSListen:       "127.0.0.1:5223",
+			ProxyProtocol:   off,
 			Registration:    auto,
 			PlainWithoutTLS: auto,
 			MaxStanzaSize:   256 << 10,
 			LoginTimeout:    30 * time.Second,
 		},
+		TLS:     TLS{ClientAuth: off},
 		NATS:    NATS{Replicas: 1, Sync: SyncAlways},
 		Journal: Journal{MaxBytes: 4 << 30, MaxAge: 7 * day, FrameBytes: 32 << 10},
 		Limits: Limits{

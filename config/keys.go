@@ -36,6 +36,13 @@ var keys = []key{
 
 	{name: "mqtt.listen", field: func(c *Config) any { return &c.MQTT.Listen }},
 	{name: "mqtt.tls_listen", field: func(c *Config) any { return &c.MQTT.TLSListen }},
+	{name: "mqtt.ws_listen", field: func(c *Config) any { return &c.MQTT.WSListen }},
+	{name: "mqtt.wss_listen", field: func(c *Config) any { return &c.MQTT.WSSListen }},
+	{name: "mqtt.ws_path", field: func(c *Config) any { return &c.MQTT.WSPath }},
+	{name: "mqtt.ws_origins", field: func(c *Config) any { return &c.MQTT.WSOrigins }},
+	{name: "mqtt.unix_listen", field: func(c *Config) any { return &c.MQTT.UnixListen }},
+	{name: "mqtt.proxy_protocol", field: func(c *Config) any { return &c.MQTT.ProxyProtocol }, choices: []string{off, on}},
+	{name: "mqtt.cert_user", field: func(c *Config) any { return &c.MQTT.CertUser }, choices: []string{off, "cn"}},
 	{name: "mqtt.anonymous", field: func(c *Config) any { return &c.MQTT.Anonymous }, live: true},
 	// [MQTT-2.1.4]: a packet may reach 256 MiB, but the bus carries no message above 64 MiB.
 	{name: "mqtt.max_packet_size", field: func(c *Config) any { return &c.MQTT.MaxPacketSize }, min: kib, max: 64 * mib, live: true},
@@ -46,6 +53,7 @@ var keys = []key{
 
 	{name: "xmpp.listen", field: func(c *Config) any { return &c.XMPP.Listen }},
 	{name: "xmpp.tls_listen", field: func(c *Config) any { return &c.XMPP.TLSListen }},
+	{name: "xmpp.proxy_protocol", field: func(c *Config) any { return &c.XMPP.ProxyProtocol }, choices: []string{off, on}},
 	{name: "xmpp.registration", field: func(c *Config) any { return &c.XMPP.Registration }, choices: []string{auto, "open", "closed"}, live: true},
 	{name: "xmpp.plain_without_tls", field: func(c *Config) any { return &c.XMPP.PlainWithoutTLS }, live: true},
 	// RFC 6120 §13.12: not below 10000 bytes.
@@ -54,6 +62,9 @@ var keys = []key{
 
 	{name: "tls.cert", field: func(c *Config) any { return &c.TLS.Cert }, live: true},
 	{name: "tls.key", field: func(c *Config) any { return &c.TLS.Key }, live: true},
+	{name: "tls.more_certs", field: func(c *Config) any { return &c.TLS.MoreCerts }},
+	{name: "tls.client_ca", field: func(c *Config) any { return &c.TLS.ClientCA }},
+	{name: "tls.client_auth", field: func(c *Config) any { return &c.TLS.ClientAuth }, choices: []string{off, "optional", "required"}},
 
 	{name: "nats.url", field: func(c *Config) any { return &c.NATS.URL }, secret: hideUserinfo},
 	{name: "nats.creds", field: func(c *Config) any { return &c.NATS.Creds }},

@@ -121,6 +121,19 @@ func (r *Router) Login(ctx context.Context, name, password string, done func(acc
 	}, func(err error) { done("", err) })
 }
 
+// Vouched is the account of a client whose name somebody else has checked, such
+// as who signs certificates. The error is ErrForbidden when there is no such account.
+func (r *Router) Vouched(name string) (account string, err error) {
+	account, err = auth.Normalize(name)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	if !r.accounts.exists(account) {
+		return "", fmt.Errorf("%w: there is no account %q", ErrForbidden, account)
+	}
+	return account, nil
+}
+
 // later runs costly or waiting work on its own goroutine, as many at once as there are processors.
 func (r *Router) later(ctx context.Context, work func() error, failed func(error)) {
 	go func() {

@@ -166,6 +166,19 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+func TestVouchedKnowsAccountsOnly(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	h.register("Ada")
+	for _, c := range []struct{ name, account string }{
+		{"ada", "ada"}, {"ADA", "ada"}, {"nobody", ""}, {"a/b", ""}, {"", ""}, {core.Anonymous, ""},
+	} {
+		account, err := h.Vouched(c.name)
+		if account != c.account || (err == nil) != (c.account != "") || err != nil && !errors.Is(err, core.ErrForbidden) {
+			t.Errorf("%q is %q, %v", c.name, account, err)
+		}
+	}
+}
+
 func TestStrangersLearnNothing(t *testing.T) {
 	h := newHub(t, bus.NewMemory())
 	h.register("eve", "victim")

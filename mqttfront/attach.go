@@ -64,6 +64,12 @@ func (e *engine) greet(g *greeting) {
 // login finds the account.
 func (e *engine) login(b *core.Batch) error {
 	g := e.greeting
+	if done, err := e.certified(); done {
+		if err != nil {
+			return err
+		}
+		return e.attach(b)
+	}
 	if !g.hasUser && !g.hasPassword {
 		if !e.front.opt.Anonymous {
 			e.front.count.rejected.Add(1)
@@ -94,7 +100,7 @@ func (e *engine) attach(b *core.Batch) error {
 	g := e.greeting
 	if e.failed != nil {
 		e.front.count.rejected.Add(1)
-		e.front.opt.Log.Info("login refused", "client", e.clientID, "account", g.user, "err", e.failed)
+		e.front.opt.Log.Info("login refused", "client", e.clientID, "remote", e.conn.RemoteAddr().String(), "account", g.user, "err", e.failed)
 		return e.failed
 	}
 	g.password = ""

@@ -31,6 +31,8 @@ type Counters struct {
 	TakenOver       uint64
 	FiltersRefused  uint64
 	OverConnections uint64 // closed at once: MaxConns
+	BadHeaders      uint64 // no PROXY header came
+	UpgradesRefused uint64 // requests to a WebSocket listener
 }
 
 type counters struct {
@@ -38,6 +40,7 @@ type counters struct {
 	forbidden, badTopic, busy, other                          atomic.Uint64
 	full, refusedByClient                                     atomic.Uint64
 	malformed, keepalive, rejected, takenOver, refusedFilters atomic.Uint64
+	upgrades                                                  atomic.Uint64
 }
 
 func (c *counters) drop(err error) {
@@ -65,5 +68,6 @@ func (f *Front) Counters() Counters {
 		Malformed: c.malformed.Load(), KeepaliveLost: c.keepalive.Load(),
 		LoginsRefused: c.rejected.Load(), TakenOver: c.takenOver.Load(),
 		FiltersRefused: c.refusedFilters.Load(), OverConnections: f.server.Refused(),
+		BadHeaders: f.server.BadHeaders(), UpgradesRefused: c.upgrades.Load(),
 	}
 }

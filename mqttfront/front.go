@@ -66,11 +66,13 @@ func (f *Front) left(e *engine, attached bool, err error) {
 	var wrong packets.Code
 	switch {
 	case errors.Is(err, errNotMQTT):
+	case f.refusedUpgrade(e, err):
+		return
 	case !errors.As(err, &wrong), errors.Is(err, errKeepalive):
 		return
 	}
 	if attached || e.version == 0 {
 		f.count.malformed.Add(1)
 	}
-	f.opt.Log.Info("connection ended", "client", e.clientID, "err", err)
+	f.opt.Log.Info("connection ended", "client", e.clientID, "remote", e.conn.RemoteAddr().String(), "err", err)
 }

@@ -2,6 +2,8 @@ package mqttfront
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
 	"time"
 
 	"pushhub/core"
@@ -10,6 +12,7 @@ import (
 // A hub is the core as an engine sees it before it has a session.
 type hub interface {
 	Login(ctx context.Context, name, password string, done func(account string, err error))
+	Vouched(name string) (account string, err error)
 	Attach(b *core.Batch, a core.Attach, done func(b *core.Batch, s session, present bool, err error))
 }
 
@@ -51,9 +54,16 @@ func (h routerHub) Attach(b *core.Batch, a core.Attach, done func(*core.Batch, s
 // A link is a *wire.Conn; see there. Tests have one without a socket.
 type link interface {
 	outQueue
+	remote
 	Close(cause error)
 	Resume()
 	LastInput() time.Time
+}
+
+// A remote is who is at the other end, as far as the transport knows.
+type remote interface {
+	RemoteAddr() net.Addr
+	TLS() *tls.ConnectionState // nil: there is none
 }
 
 type outQueue interface {

@@ -2,9 +2,11 @@ package mqttfront
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +51,13 @@ func (h *fakeHub) Login(_ context.Context, name, password string, done func(stri
 		}
 		done("", core.ErrNotAuthorized)
 	})
+}
+
+func (h *fakeHub) Vouched(name string) (string, error) {
+	if name == "alice" {
+		return name, nil
+	}
+	return "", core.ErrForbidden
 }
 
 func (h *fakeHub) Attach(_ *core.Batch, a core.Attach, done func(*core.Batch, session, bool, error)) {
@@ -197,6 +206,7 @@ type fakeLink struct {
 	last    time.Time
 	total   uint64
 	batch   core.Batch
+	tls     *tls.ConnectionState
 	over    int // len(queue) at a Begin after the last packet; else -1
 }
 
@@ -247,8 +257,10 @@ func (l *fakeLink) Close(cause error) {
 	l.closed, l.cause = true, cause
 }
 
-func (l *fakeLink) Resume()              { l.resumed++ }
-func (l *fakeLink) LastInput() time.Time { return l.last }
+func (l *fakeLink) Resume()                   { l.resumed++ }
+func (l *fakeLink) LastInput() time.Time      { return l.last }
+func (l *fakeLink) TLS() *tls.ConnectionState { return l.tls }
+func (l *fakeLink) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1} }
 
 // A rig is an engine with fakes on both sides.
 type rig struct {

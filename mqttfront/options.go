@@ -28,6 +28,9 @@ type Options struct {
 	QueueBytes int
 	// TLS is for ServeTLS.
 	TLS *tls.Config
+	// CertUser lets a client that names no account be the one that the common name
+	// of its certificate names, if TLS has verified that.
+	CertUser bool
 	// Window bounds the unacknowledged deliveries of a client: 256.
 	Window int
 	// Log: slog.Default.

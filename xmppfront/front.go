@@ -100,6 +100,7 @@ type counters struct {
 type Stats struct {
 	Conns         int    // connections now
 	Refused       uint64 // connections over MaxConns
+	BadHeaders    uint64 // connections without the PROXY header that was due
 	Logins        uint64
 	BadLogins     uint64
 	Registrations uint64
@@ -186,6 +187,11 @@ func (f *Front) Serve(ln net.Listener) error { return f.server.Serve(ln) }
 // ServeTLS accepts clients that begin with TLS (XEP-0368), until Shutdown.
 func (f *Front) ServeTLS(ln net.Listener) error { return f.server.ServeTLS(ln) }
 
+// ServeOpening accepts clients whose connections begin as told, until Shutdown.
+func (f *Front) ServeOpening(ln net.Listener, how wire.Opening) error {
+	return f.server.ServeOpening(ln, how)
+}
+
 // Shutdown tells each client that the hub is stopping, and waits for their
 // connections to end. When ctx ends first it cuts them off and says so.
 func (f *Front) Shutdown(ctx context.Context) error {
@@ -202,7 +208,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 func (f *Front) Stats() Stats {
 	c := &f.counts
 	return Stats{
-		Conns: f.server.Conns(), Refused: f.server.Refused(),
+		Conns: f.server.Conns(), Refused: f.server.Refused(), BadHeaders: f.server.BadHeaders(),
 		Logins: c.logins.Load(), BadLogins: c.badLogins.Load(), Registrations: c.registrations.Load(),
 		StreamErrors: c.streamErrors.Load(), StanzaErrors: c.stanzaErrors.Load(),
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),

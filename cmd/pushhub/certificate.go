@@ -1,165 +1,194 @@
 package main
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
-	"net"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pushhub/config"
 )
 
-// lifetime of a self-signed certificate.
-const lifetime = 10 * 365 * 24 * time.Hour
+// lookAgain is how often the files are looked at, while anybody connects.
+const lookAgain = time.Minute
 
-// A certificate is the hub's, read again when its file has changed.
-type certificate struct {
-	cert, key string // PEM files
-	own       bool   // made by us when missing
-	hosts     []string
+// A keyring is the hub's certificates and the authorities of its clients, read
+// again when a file has changed.
+type keyring struct {
+	pairs []config.Pair // PEM files; the first is for clients that ask for no name of another
+	ca    string        // PEM file; "": clients show no certificates
+	auth  tls.ClientAuthType
+	hosts []string
+	log   *slog.Logger
 
-	mu     sync.Mutex // guards what follows
-	loaded *tls.Certificate
-	stamp  time.Time // of the file that was loaded
-	looked time.Time // when the file was looked at last
+	held   atomic.Pointer[keys]
+	looked atomic.Int64 // when the files were looked at last, Unix nanoseconds
+	change sync.Mutex   // held while files are read, which is what it is for
 }
 
-func newCertificate(cfg config.Config) *certificate {
-	c := &certificate{cert: cfg.TLS.Cert, key: cfg.TLS.Key}
-	if c.cert == "" {
-		c.own = true
-		c.cert = filepath.Join(cfg.DataDir, "cert.pem")
-		c.key = filepath.Join(cfg.DataDir, "key.pem")
-		c.hosts = append([]string{cfg.Domain, "localhost", "127.0.0.1", "::1"}, cfg.DomainAliases...)
-	}
-	return c
+// keys are what was read at one time; they are replaced, never changed.
+type keys struct {
+	certs  []tls.Certificate
+	ca     *x509.CertPool
+	states []fileState
 }
 
-// config loads the certificate, or makes a self-signed one, for both fronts.
-func (c *certificate) config() (*tls.Config, error) {
-	if c.own {
-		if _, err := os.Stat(c.cert); errors.Is(err, fs.ErrNotExist) {
-			if err := c.create(); err != nil {
+// A fileState tells a file from what it was.
+type fileState struct {
+	size int64
+	time time.Time
+}
+
+func (s fileState) same(other fileState) bool {
+	return s.size == other.size && s.time.Equal(other.time)
+}
+
+// clientAuth by the names that tls.client_auth takes. TLS checks what it is shown.
+var clientAuth = map[string]tls.ClientAuthType{
+	"off": tls.NoClientCert, "optional": tls.VerifyClientCertIfGiven, "required": tls.RequireAndVerifyClientCert,
+}
+
+// newKeyring reads the certificates, after making a self-signed one where none is named.
+func newKeyring(cfg config.Config, log *slog.Logger) (*keyring, error) {
+	k := &keyring{pairs: cfg.TLS.Pairs(), ca: cfg.TLS.ClientCA, auth: clientAuth[cfg.TLS.ClientAuth], log: log}
+	if cfg.TLS.Cert == "" {
+		k.pairs[0] = config.Pair{Cert: filepath.Join(cfg.DataDir, "cert.pem"), Key: filepath.Join(cfg.DataDir, "key.pem")}
+		k.hosts = append([]string{cfg.Domain, "localhost", "127.0.0.1", "::1"}, cfg.DomainAliases...)
+		if _, err := os.Stat(k.pairs[0].Cert); errors.Is(err, fs.ErrNotExist) {
+			if err := k.create(); err != nil {
 				return nil, fmt.Errorf("making a self-signed certificate: %w", err)
 			}
 		}
 	}
-	if err := c.load(); err != nil {
-		return nil, fmt.Errorf("reading the certificate: %w", err)
+	if err := k.load(); err != nil {
+		return nil, err
 	}
-	return &tls.Config{
+	return k, nil
+}
+
+// config is for a listener whose clients speak one of protocols (ALPN, RFC 7301).
+func (k *keyring) config(protocols ...string) *tls.Config {
+	base := &tls.Config{
 		MinVersion: tls.VersionTLS12, // RFC 9325 §3.1.1
-		NextProtos: []string{"xmpp-client", "mqtt"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return c.current(), nil
+		NextProtos: protocols,
+		ClientAuth: k.auth,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return k.current().choose(hello), nil
 		},
-	}, nil
+	}
+	if k.ca == "" {
+		return base
+	}
+	base.ClientCAs = k.held.Load().ca
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := k.current().ca
+		if now == base.ClientCAs {
+			return nil, nil // the one that is there, whose tickets go on
+		}
+		other := base.Clone()
+		other.ClientCAs, other.GetConfigForClient = now, nil
+		return other, nil
+	}
+	return base
+}
+
+// choose finds the certificate for the name that a client asks for, and for what
+// it can check; the first is for everybody else.
+func (k *keys) choose(hello *tls.ClientHelloInfo) *tls.Certificate {
+	for i := range k.certs {
+		if hello.SupportsCertificate(&k.certs[i]) == nil {
+			return &k.certs[i]
+		}
+	}
+	return &k.certs[0]
+}
+
+// current is what counts now, renewed without a restart: a changed file is
+// noticed within a minute; files that cannot be read leave the old in place.
+func (k *keyring) current() *keys {
+	last, now := k.looked.Load(), time.Now()
+	if now.Sub(time.Unix(0, last)) > lookAgain && k.looked.CompareAndSwap(last, now.UnixNano()) {
+		k.reload()
+	}
+	return k.held.Load()
+}
+
+// reload reads the files if any has changed.
+func (k *keyring) reload() {
+	states, err := k.look()
+	if err == nil && slices.EqualFunc(states, k.held.Load().states, fileState.same) {
+		return
+	}
+	if err == nil {
+		err = k.load()
+	}
+	if err != nil {
+		k.log.Warn("the certificates have changed and cannot be read; the old ones stay", "err", err)
+		return
+	}
+	k.log.Info("the certificates were read again")
 }
 
 // load reads the files.
-func (c *certificate) load() error {
-	info, err := os.Stat(c.cert)
+func (k *keyring) load() error {
+	k.change.Lock()
+	defer k.change.Unlock()
+	// The states first: what changes meanwhile is read once more.
+	states, err := k.look()
 	if err != nil {
-		return err
+		return fmt.Errorf("reading the certificate: %w", err)
 	}
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		return err
+	read := &keys{states: states}
+	for _, p := range k.pairs {
+		pair, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+		if err != nil {
+			return fmt.Errorf("reading the certificate %s: %w", p.Cert, err)
+		}
+		read.certs = append(read.certs, pair)
 	}
-	c.loaded, c.stamp = &pair, info.ModTime()
+	if k.ca != "" {
+		pems, err := os.ReadFile(k.ca)
+		if err != nil {
+			return fmt.Errorf("reading the authorities of clients: %w", err)
+		}
+		read.ca = x509.NewCertPool()
+		if !read.ca.AppendCertsFromPEM(pems) {
+			return fmt.Errorf("reading the authorities of clients: %s holds no certificate", k.ca)
+		}
+	}
+	k.held.Store(read)
+	k.looked.Store(time.Now().UnixNano())
 	return nil
 }
 
-// current is the certificate, renewed without a restart: a changed file is
-// noticed within a minute; one that cannot be read leaves the old in place.
-func (c *certificate) current() *tls.Certificate {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.looked) > time.Minute {
-		c.looked = time.Now()
-		if info, err := os.Stat(c.cert); err == nil && !info.ModTime().Equal(c.stamp) {
-			_ = c.load()
+// look looks at all the files.
+func (k *keyring) look() ([]fileState, error) {
+	var states []fileState
+	for _, path := range k.files() {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
 		}
+		states = append(states, fileState{info.Size(), info.ModTime()})
 	}
-	return c.loaded
+	return states, nil
 }
 
-func (c *certificate) create() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
+func (k *keyring) files() []string {
+	var files []string
+	for _, p := range k.pairs {
+		files = append(files, p.Cert, p.Key)
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return err
+	if k.ca != "" {
+		files = append(files, k.ca)
 	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: c.hosts[0]},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(lifetime),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-	}
-	for _, h := range c.hosts {
-		if ip := net.ParseIP(h); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, h)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(c.cert), 0o700); err != nil {
-		return err
-	}
-	// The key first: a certificate without its key would never be made again.
-	if err := writePEM(c.key, "PRIVATE KEY", secret); err != nil {
-		return err
-	}
-	return writePEM(c.cert, "CERTIFICATE", der)
-}
-
-func writePEM(path, kind string, der []byte) error {
-	var b bytes.Buffer
-	if err := pem.Encode(&b, &pem.Block{Type: kind, Bytes: der}); err != nil {
-		return err
-	}
-	return os.WriteFile(path, b.Bytes(), 0o600)
-}
-
-// secret reads 32 random bytes from a file, which it makes when it is missing.
-func secret(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, 32)
-		if _, err = rand.Read(key); err == nil {
-			err = os.WriteFile(path, key, 0o600)
-		}
-	}
-	if err == nil && len(key) != 32 {
-		err = fmt.Errorf("%s holds %d bytes instead of 32; remove it to have it made again", path, len(key))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the secret key: %w", err)
-	}
-	return key, nil
+	return files
 }

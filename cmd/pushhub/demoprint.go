@@ -103,7 +103,7 @@ func (t *timeline) line(s *stage, l line) error {
 		over += "→" + row.Over[1]
 	}
 	if row.Receiver != nil {
-		received = wire(*row.Receiver)
+		received = upDown(*row.Receiver)
 	}
 	if !row.OK {
 		mark = "✗"
@@ -113,7 +113,7 @@ func (t *timeline) line(s *stage, l line) error {
 		took = fmt.Sprintf("%.1fs", l.took.Seconds())
 	}
 	err := t.row(fmt.Sprintf("%.3fs", row.Seconds), l.From+"→"+l.To, over, l.What,
-		wire(row.Sender), received, took, mark)
+		upDown(row.Sender), received, took, mark)
 	if err != nil || row.OK {
 		return err
 	}
@@ -169,7 +169,7 @@ func (t *timeline) printf(format string, args ...any) error {
 	return nil
 }
 
-func wire(t device.Traffic) string { return fmt.Sprintf("%d/%d", t.Up, t.Down) }
+func upDown(t device.Traffic) string { return fmt.Sprintf("%d/%d", t.Up, t.Down) }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 

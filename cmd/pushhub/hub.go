@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"pushhub/config"
 	"pushhub/core"
 	"pushhub/core/auth"
+	"pushhub/core/wire"
 	"pushhub/mqttfront"
 	"pushhub/xmppfront"
 )
@@ -28,10 +28,12 @@ type hub struct {
 	xmpp    *xmppfront.Front
 	control *control
 
-	listeners struct{ mqtt, mqtts, xmpp, xmpps net.Listener } // nil: not open
-	stop      context.CancelFunc                              // ends the router
-	work      errgroup.Group                                  // the router and the listeners
-	failed    chan error                                      // the first error of work; capacity 1, never closed
+	keys *keyring
+
+	listeners struct{ mqtt, mqtts, ws, wss, unix, xmpp, xmpps net.Listener } // nil: not open
+	stop      context.CancelFunc                                             // ends the router
+	work      errgroup.Group                                                 // the router and the listeners
+	failed    chan error                                                     // the first error of work; capacity 1, never closed
 }
 
 // startHub opens the store, restores the state and listens. When it returns
@@ -45,8 +47,7 @@ func startHub(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *hub,
 			err = errors.Join(err, h.Close(closing))
 		}
 	}()
-	tlsConfig, err := newCertificate(cfg).config()
-	if err != nil {
+	if h.keys, err = newKeyring(cfg, log); err != nil {
 		return nil, err
 	}
 	if err := h.listen(cfg); err != nil {
@@ -55,7 +56,7 @@ func startHub(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *hub,
 	if err := h.startCore(ctx, cfg, log); err != nil {
 		return nil, err
 	}
-	if err := h.startFronts(cfg, tlsConfig, log); err != nil {
+	if err := h.startFronts(cfg, log); err != nil {
 		return nil, err
 	}
 	h.control, err = listenControl(cfg.DataDir, h)
@@ -151,13 +152,20 @@ func (h *hub) listen(cfg config.Config) error {
 	}{
 		{"mqtt.listen", cfg.MQTT.Listen, &h.listeners.mqtt},
 		{"mqtt.tls_listen", cfg.MQTT.TLSListen, &h.listeners.mqtts},
+		{"mqtt.ws_listen", cfg.MQTT.WSListen, &h.listeners.ws},
+		{"mqtt.wss_listen", cfg.MQTT.WSSListen, &h.listeners.wss},
+		{"mqtt.unix_listen", cfg.MQTT.UnixListen, &h.listeners.unix},
 		{"xmpp.listen", cfg.XMPP.Listen, &h.listeners.xmpp},
 		{"xmpp.tls_listen", cfg.XMPP.TLSListen, &h.listeners.xmpps},
 	} {
 		if l.addr == "" {
 			continue
 		}
-		ln, err := net.Listen("tcp", l.addr)
+		open := func() (net.Listener, error) { return net.Listen("tcp", l.addr) }
+		if l.to == &h.listeners.unix {
+			open = func() (net.Listener, error) { return listenUnix(l.addr) }
+		}
+		ln, err := open()
 		if err != nil {
 			return fmt.Errorf("%s: %w; stop what listens there, or choose another with --%s", l.key, err, flagName(l.key))
 		}
@@ -167,7 +175,7 @@ func (h *hub) listen(cfg config.Config) error {
 }
 
 // startFronts makes the fronts and opens the doors.
-func (h *hub) startFronts(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) error {
+func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 	scramKey, err := secret(filepath.Join(cfg.DataDir, "scram.key"))
 	if err != nil {
 		return err
@@ -178,32 +186,43 @@ func (h *hub) startFronts(cfg config.Config, tlsConfig *tls.Config, log *slog.Lo
 		MaxKeepalive: cfg.MQTT.MaxKeepalive, SessionExpiryMax: cfg.MQTT.SessionExpiryMax,
 		ConnectTimeout: cfg.MQTT.ConnectTimeout,
 		MaxConns:       cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
-		TLS: tlsConfig, Window: cfg.Limits.Window, Log: log.With("part", "mqtt"),
+		CertUser: cfg.MQTT.CertUser == "cn", Window: cfg.Limits.Window, Log: log.With("part", "mqtt"),
 	})
 	h.xmpp, err = xmppfront.New(h.router, xmppfront.Options{
 		Domain: cfg.Domain, Aliases: cfg.DomainAliases,
 		Registration: cfg.RegistrationOpen(), PlainWithoutTLS: cfg.PlainWithoutTLSAllowed(),
-		TLS: tlsConfig, MaxStanza: int(cfg.XMPP.MaxStanzaSize), LoginTimeout: cfg.XMPP.LoginTimeout,
+		TLS: h.keys.config("xmpp-client"), MaxStanza: int(cfg.XMPP.MaxStanzaSize), LoginTimeout: cfg.XMPP.LoginTimeout,
 		MaxConns: cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
 		ScramKey: scramKey, Version: version(), Log: log.With("part", "xmpp"),
 	})
 	if err != nil {
 		return err
 	}
+	h.openDoors(cfg)
+	return nil
+}
+
+// openDoors lets devices in, each listener's in its own way.
+func (h *hub) openDoors(cfg config.Config) {
+	mqttProxy, xmppProxy := cfg.MQTT.ProxyProtocol == "on", cfg.XMPP.ProxyProtocol == "on"
+	upgrade := mqttfront.WebSocket(cfg.MQTT.WSPath, cfg.MQTT.WSOrigins)
 	for _, l := range []struct {
 		ln    net.Listener
-		serve func(net.Listener) error
+		serve func(net.Listener, wire.Opening) error
+		how   wire.Opening
 	}{
-		{h.listeners.mqtt, h.mqtt.Serve},
-		{h.listeners.mqtts, h.mqtt.ServeTLS},
-		{h.listeners.xmpp, h.xmpp.Serve},
-		{h.listeners.xmpps, h.xmpp.ServeTLS},
+		{h.listeners.mqtt, h.mqtt.ServeOpening, wire.Opening{Proxy: mqttProxy}},
+		{h.listeners.mqtts, h.mqtt.ServeOpening, wire.Opening{Proxy: mqttProxy, TLS: h.keys.config("mqtt")}},
+		{h.listeners.ws, h.mqtt.ServeOpening, wire.Opening{WebSocket: upgrade}},
+		{h.listeners.wss, h.mqtt.ServeOpening, wire.Opening{TLS: h.keys.config("http/1.1"), WebSocket: upgrade}},
+		{h.listeners.unix, h.mqtt.ServeOpening, wire.Opening{}},
+		{h.listeners.xmpp, h.xmpp.ServeOpening, wire.Opening{Proxy: xmppProxy}},
+		{h.listeners.xmpps, h.xmpp.ServeOpening, wire.Opening{Proxy: xmppProxy, TLS: h.keys.config("xmpp-client")}},
 	} {
 		if l.ln != nil {
-			h.start(func() error { return l.serve(l.ln) })
+			h.start(func() error { return l.serve(l.ln, l.how) })
 		}
 	}
-	return nil
 }
 
 // Close says goodbye to the devices, writes what is not yet written and stops.
@@ -212,7 +231,9 @@ func (h *hub) Close(ctx context.Context) error {
 	if h.control != nil {
 		errs = append(errs, h.control.Close())
 	}
-	for _, ln := range []net.Listener{h.listeners.mqtt, h.listeners.mqtts, h.listeners.xmpp, h.listeners.xmpps} {
+	for _, ln := range []net.Listener{
+		h.listeners.mqtt, h.listeners.mqtts, h.listeners.ws, h.listeners.wss, h.listeners.unix, h.listeners.xmpp, h.listeners.xmpps,
+	} {
 		if ln != nil {
 			ln.Close()
 		}
@@ -243,6 +264,9 @@ func address(ln net.Listener) string {
 // MQTTAddr and its siblings are where the hub listens; empty: it does not.
 func (h *hub) MQTTAddr() string  { return address(h.listeners.mqtt) }
 func (h *hub) MQTTSAddr() string { return address(h.listeners.mqtts) }
+func (h *hub) WSAddr() string    { return address(h.listeners.ws) }
+func (h *hub) WSSAddr() string   { return address(h.listeners.wss) }
+func (h *hub) UnixAddr() string  { return address(h.listeners.unix) }
 func (h *hub) XMPPAddr() string  { return address(h.listeners.xmpp) }
 func (h *hub) XMPPSAddr() string { return address(h.listeners.xmpps) }
 

@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"os/signal"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -39,16 +43,13 @@ func serve(c *cli.Context, cfg config.Config) error {
 	if c.Bool("json") {
 		err = printJSON(c, map[string]string{
 			"event": "ready", "mqtt": h.MQTTAddr(), "mqtts": h.MQTTSAddr(), "xmpp": h.XMPPAddr(), "xmpps": h.XMPPSAddr(),
+			"ws": h.WSAddr(), "wss": h.WSSAddr(), "unix": h.UnixAddr(),
 		})
 	} else {
 		err = banner(c.App.Writer, h, cfg)
 	}
 	if err == nil {
-		select {
-		case <-c.Context.Done():
-			log.Info("stopping; a second signal stops at once")
-		case err = <-h.failed:
-		}
+		err = stay(c.Context, h, log)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -58,28 +59,53 @@ func serve(c *cli.Context, cfg config.Config) error {
 	return err
 }
 
+// stay returns when the hub is to stop. SIGHUP has it read its certificates again.
+func stay(ctx context.Context, h *hub, log *slog.Logger) error {
+	again := make(chan os.Signal, 1) // sent by the system, never closed; one waiting stands for all
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+	for {
+		select {
+		case <-again:
+			h.keys.reload()
+		case <-ctx.Done():
+			log.Info("stopping; a second signal stops at once")
+			return nil
+		case err := <-h.failed:
+			return err
+		}
+	}
+}
+
 // banner says where the hub listens and what to try first.
 func banner(w io.Writer, h *hub, cfg config.Config) error {
-	open := func(name, addr string) string {
-		if addr == "" {
-			return ""
+	var open strings.Builder
+	for _, l := range []struct{ name, addr, path string }{
+		{"MQTT", h.MQTTAddr(), ""},
+		{"MQTT, TLS", h.MQTTSAddr(), ""},
+		{"MQTT, ws", h.WSAddr(), cfg.MQTT.WSPath},
+		{"MQTT, wss", h.WSSAddr(), cfg.MQTT.WSPath},
+		{"MQTT, unix", h.UnixAddr(), ""},
+		{"XMPP", h.XMPPAddr(), ""},
+		{"XMPP, TLS", h.XMPPSAddr(), ""},
+	} {
+		if l.addr != "" {
+			fmt.Fprintf(&open, "  %-14s %s\n", l.name, l.addr+l.path)
 		}
-		return fmt.Sprintf("  %-14s %s\n", name, addr)
 	}
 	who := ""
 	if !cfg.AnonymousAllowed() {
 		who = " -u NAME -P PASSWORD"
 	}
 	_, err := fmt.Fprintf(w, `pushhub %s, domain %s, data in %s
-%s%s%s%s
+%s
 Try, each in a terminal of its own:
   pushhub user add ada --password secret --data-dir %[3]s
-  pushhub sub --server %[8]s%[10]s 'plant/#'
-  pushhub sub --proto xmpp --server %[9]s -u ada -P secret 'plant/#'
-  pushhub pub --server %[8]s%[10]s plant/7/temp 21.5
+  pushhub sub --server %[5]s%[7]s 'plant/#'
+  pushhub sub --proto xmpp --server %[6]s -u ada -P secret 'plant/#'
+  pushhub pub --server %[5]s%[7]s plant/7/temp 21.5
 `,
 		version(), cfg.Domain, cfg.DataDir,
-		open("MQTT", h.MQTTAddr()), open("MQTT, TLS", h.MQTTSAddr()), open("XMPP", h.XMPPAddr()), open("XMPP, TLS", h.XMPPSAddr()),
-		h.MQTTAddr(), h.XMPPAddr(), who)
+		open.String(), h.MQTTAddr(), h.XMPPAddr(), who)
 	return err
 }

@@ -27,6 +27,8 @@ type mqttOptions struct {
 	Version  string // 3.1, 3.1.1 or 5.0; "" leaves it to the client
 	Keep     bool   // ask for a session that outlives the connection
 	TLS      bool
+	WS       bool // over WebSocket; with TLS, over WSS
+	Unix     bool // over the unix socket
 	Will     *mqttMessage
 	Password string // "" is hubtest.Password
 }
@@ -118,12 +120,17 @@ func dialMosquitto(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient {
 
 // flags are those that mosquitto_pub and mosquitto_sub share.
 func (m *mosquitto) flags(client string) []string {
-	address := m.hub.MQTT
-	if m.o.TLS {
-		address = m.hub.MQTTS
+	flags := []string{"-i", client}
+	if m.o.Unix {
+		flags = append(flags, "--unix", m.hub.Unix)
+	} else {
+		address := m.hub.MQTT
+		if m.o.TLS {
+			address = m.hub.MQTTS
+		}
+		host, port := hubtest.HostPort(m.t, address)
+		flags = append(flags, "-h", host, "-p", port)
 	}
-	host, port := hubtest.HostPort(m.t, address)
-	flags := []string{"-h", host, "-p", port, "-i", client}
 	if m.o.User != "" {
 		flags = append(flags, "-u", m.o.User, "-P", m.o.password())
 	}
@@ -211,11 +218,22 @@ func pahoPython(version string) func(testing.TB, *hubtest.Hub, mqttOptions) mqtt
 
 func dialPahoPython(t testing.TB, h *hubtest.Hub, o mqttOptions) *pahoPythonClient {
 	t.Helper()
-	host, port := hubtest.HostPort(t, h.MQTT)
 	how := map[string]any{"client": o.Client, "version": o.Version, "clean": !o.Keep}
+	address := h.MQTT
+	switch {
+	case o.WS && o.TLS:
+		address = h.WSS
+	case o.WS:
+		address = h.WS
+	case o.TLS:
+		address = h.MQTTS
+	}
+	host, port := hubtest.HostPort(t, address)
 	if o.TLS {
-		host, port = hubtest.HostPort(t, h.MQTTS)
 		how["ca"] = h.Certificate()
+	}
+	if o.WS {
+		how["transport"] = "websockets" // at /mqtt
 	}
 	number, err := strconv.Atoi(port)
 	if err != nil {

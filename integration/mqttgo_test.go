@@ -111,9 +111,16 @@ func connectPahoGo3(t testing.TB, h *hubtest.Hub, o mqttOptions) *pahoGo3 {
 		SetDefaultPublishHandler(func(_ paho3.Client, m paho3.Message) {
 			p.mail.put(mqttMessage{Topic: m.Topic(), Payload: m.Payload(), QoS: m.Qos(), Retain: m.Retained()})
 		})
-	if o.TLS {
+	switch {
+	case o.WS && o.TLS:
+		how.AddBroker("wss://" + h.WSS + "/mqtt").SetTLSConfig(clientTLS(t, h))
+	case o.WS:
+		how.AddBroker("ws://" + h.WS + "/mqtt")
+	case o.TLS:
 		how.AddBroker("ssl://" + h.MQTTS).SetTLSConfig(clientTLS(t, h))
-	} else {
+	case o.Unix:
+		how.AddBroker("unix://" + h.Unix)
+	default:
 		how.AddBroker("tcp://" + h.MQTT)
 	}
 	if o.User != "" {
@@ -184,7 +191,7 @@ func dialPahoGo5(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient {
 
 func connectPahoGo5(t testing.TB, h *hubtest.Hub, o mqttOptions) *pahoGo5 {
 	t.Helper()
-	p := &pahoGo5{t: t, conn: dialHub(t, h, o.TLS), mail: newMailbox()}
+	p := &pahoGo5{t: t, conn: dialHub(t, h, o), mail: newMailbox()}
 	p.client = paho5.NewClient(paho5.ClientConfig{
 		Conn:          p.conn,
 		PacketTimeout: hubtest.Patience,
@@ -218,13 +225,16 @@ func connectPahoGo5(t testing.TB, h *hubtest.Hub, o mqttOptions) *pahoGo5 {
 }
 
 // dialHub opens a connection that is closed at the end of the test.
-func dialHub(t testing.TB, h *hubtest.Hub, secure bool) net.Conn {
+func dialHub(t testing.TB, h *hubtest.Hub, o mqttOptions) net.Conn {
 	t.Helper()
 	var conn net.Conn
 	var err error
-	if secure {
+	switch {
+	case o.TLS:
 		conn, err = tls.Dial("tcp", h.MQTTS, clientTLS(t, h))
-	} else {
+	case o.Unix:
+		conn, err = net.Dial("unix", h.Unix)
+	default:
 		conn, err = net.DialTimeout("tcp", h.MQTT, hubtest.Patience)
 	}
 	if err != nil {

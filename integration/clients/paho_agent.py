@@ -45,7 +45,8 @@ def expect(kind, mid, command):
 def dial(o):
     version = VERSIONS[o.get("version", "3.1.1")]
     five = version == mqtt.MQTTv5
-    c = mqtt.Client(o["client"], protocol=version, **({} if five else {"clean_session": o.get("clean", True)}))
+    c = mqtt.Client(o["client"], protocol=version, transport=o.get("transport", "tcp"),
+                    **({} if five else {"clean_session": o.get("clean", True)}))
     if "user" in o:
         c.username_pw_set(o["user"], o["password"])
     if "ca" in o:

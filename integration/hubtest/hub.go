@@ -23,6 +23,8 @@ const Domain = "localhost"
 type Hub struct {
 	MQTT, MQTTS string // host:port
 	XMPP, XMPPS string // host:port; XMPPS speaks TLS from the first byte
+	WS, WSS     string // host:port; "" unless the settings open them
+	Unix        string // a path; so too
 	Dir         string // the data directory
 
 	t       testing.TB
@@ -38,6 +40,9 @@ type ready struct {
 	MQTTS string `json:"mqtts"`
 	XMPP  string `json:"xmpp"`
 	XMPPS string `json:"xmpps"`
+	WS    string `json:"ws"`
+	WSS   string `json:"wss"`
+	Unix  string `json:"unix"`
 }
 
 // StartHub starts a hub with a new data directory and waits until it listens.
@@ -64,6 +69,19 @@ func (h *Hub) start() {
 		return json.Unmarshal([]byte(line), &is) == nil && is.Event == "ready"
 	})
 	h.MQTT, h.MQTTS, h.XMPP, h.XMPPS = is.MQTT, is.MQTTS, is.XMPP, is.XMPPS
+	h.WS, h.WSS, h.Unix = is.WS, is.WSS, is.Unix
+}
+
+// Reload sends SIGHUP, on which the hub reads its certificates again.
+func (h *Hub) Reload() {
+	h.t.Helper()
+	h.process.Signal(syscall.SIGHUP)
+}
+
+// WaitLog waits until the running hub has written this.
+func (h *Hub) WaitLog(text string) {
+	h.t.Helper()
+	h.process.WaitOutput(text)
 }
 
 // Kill ends the hub as kill -9 does. It stays dead until Restart.

@@ -131,6 +131,31 @@ func (p *Process) WaitLine(what string, match func(line string) bool) string {
 	}
 }
 
+// WaitOutput waits until text stands somewhere in what the process has written.
+func (p *Process) WaitOutput(text string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), Patience)
+	defer cancel()
+	for {
+		ended := p.over()
+		p.mu.Lock()
+		changed := p.changed
+		p.mu.Unlock()
+		if strings.Contains(p.Output(), text) {
+			return
+		}
+		if ended {
+			p.t.Fatalf("%s ended (%v) before it said %q; it said:\n%s", p.Name, p.ended, text, tail(p.Output(), 40))
+		}
+		select {
+		case <-changed:
+		case <-p.done:
+		case <-ctx.Done():
+			p.t.Fatalf("%s did not say %q within %v; it said:\n%s", p.Name, text, Patience, tail(p.Output(), 40))
+		}
+	}
+}
+
 // over says whether the process has ended and all of its output is here.
 func (p *Process) over() bool {
 	select {

@@ -90,7 +90,7 @@ func TestUpgradesThatAreRefused(t *testing.T) {
 			}
 		})
 	}
-	h.WaitLog("evil.example") // an operator can see why a page does not work
+	h.WaitLog(t, "evil.example") // an operator can see why a page does not work
 	t.Run("a browser that opens the address", func(t *testing.T) {
 		answer, err := http.Get("http://" + h.WS + "/mqtt")
 		if err != nil {

@@ -79,9 +79,9 @@ func (h *Hub) Reload() {
 }
 
 // WaitLog waits until the running hub has written this.
-func (h *Hub) WaitLog(text string) {
-	h.t.Helper()
-	h.process.WaitOutput(text)
+func (h *Hub) WaitLog(t testing.TB, text string) {
+	t.Helper()
+	h.process.WaitOutput(t, text)
 }
 
 // Kill ends the hub as kill -9 does. It stays dead until Restart.

@@ -132,9 +132,9 @@ func (p *Process) WaitLine(what string, match func(line string) bool) string {
 }
 
 // WaitOutput waits until text stands somewhere in what the process has written.
-func (p *Process) WaitOutput(text string) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), Patience)
+func (p *Process) WaitOutput(t testing.TB, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	for {
 		ended := p.over()
@@ -145,13 +145,13 @@ func (p *Process) WaitOutput(text string) {
 			return
 		}
 		if ended {
-			p.t.Fatalf("%s ended (%v) before it said %q; it said:\n%s", p.Name, p.ended, text, tail(p.Output(), 40))
+			t.Fatalf("%s ended (%v) before it said %q; it said:\n%s", p.Name, p.ended, text, tail(p.Output(), 40))
 		}
 		select {
 		case <-changed:
 		case <-p.done:
 		case <-ctx.Done():
-			p.t.Fatalf("%s did not say %q within %v; it said:\n%s", p.Name, text, Patience, tail(p.Output(), 40))
+			t.Fatalf("%s did not say %q within %v; it said:\n%s", p.Name, text, Patience, tail(p.Output(), 40))
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pushhub/core"
@@ -225,4 +226,25 @@ func TestRefusedUpgradeEndsTheConnection(t *testing.T) {
 	if err := <-h.closed; !errors.As(err, &refusal) || refusal.Status != http.StatusNotFound {
 		t.Errorf("closed because of %v", err)
 	}
+}
+
+func TestProxyHeaderMustComeInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, sent := range []string{"", "PROXY TCP4 192.0.2.7 "} {
+			client, nc := net.Pipe()
+			var reading sync.WaitGroup
+			begun := time.Now()
+			reading.Go(func() {
+				if from, err := readHeader(nc); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begun) != headerTime {
+					t.Errorf("%v, %v after %v", from, err, time.Since(begun))
+				}
+			})
+			if _, err := io.WriteString(client, sent); err != nil {
+				t.Fatal(err)
+			}
+			reading.Wait()
+			client.Close()
+			nc.Close()
+		}
+	})
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func newReader(c net.Conn) *bufio.Reader { return bufio.NewReader(c) }
@@ -185,4 +187,37 @@ func TestWriteBeforeTheUpgradeFails(t *testing.T) {
 	if _, err := server.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}
+}
+
+func TestRequestMustComeInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name, sent string
+			answer     string
+		}{
+			{"nothing", "", "HTTP/1.1 408 "},
+			{"half a request", "GET /mqtt HTTP/1.1\r\nHost:", "HTTP/1.1 408 "},
+		} {
+			client, nc := net.Pipe()
+			server := Server(nc, &Options{Path: "/mqtt"})
+			begun := time.Now()
+			var reading sync.WaitGroup
+			reading.Go(func() {
+				_, err := server.Read(make([]byte, 1))
+				var refusal *Refusal
+				if took := time.Since(begun); !errors.As(err, &refusal) || took > upgradeTime+time.Second {
+					t.Errorf("%s: %v after %v", c.name, err, took)
+				}
+				server.Close()
+			})
+			if _, err := io.WriteString(client, c.sent); err != nil && c.sent != "" {
+				t.Fatal(err)
+			}
+			if answer, _ := io.ReadAll(client); !strings.HasPrefix(string(answer), c.answer) {
+				t.Errorf("%s: answered by %q", c.name, answer)
+			}
+			reading.Wait()
+			client.Close()
+		}
+	})
 }

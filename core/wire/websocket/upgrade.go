@@ -145,7 +145,7 @@ func (o *Options) check(req *http.Request) (protocol string, refusal *Refusal) {
 	case req.ContentLength != 0, len(req.TransferEncoding) > 0:
 		return "", &Refusal{http.StatusBadRequest, "the request has a body"}
 	case !o.mayConnect(req):
-		return "", &Refusal{http.StatusForbidden, fmt.Sprintf("pages of %q may not connect", h.Get("Origin"))}
+		return "", &Refusal{http.StatusForbidden, fmt.Sprintf("pages of %.200q may not connect", h.Get("Origin"))}
 	}
 	for _, p := range o.Protocols {
 		if hasToken(h, "Sec-WebSocket-Protocol", p) {

@@ -75,7 +75,7 @@ func TestProxyHeader(t *testing.T) {
 			r = dialRaw(t, h.MQTT)
 			r.write(append([]byte(c.header), connectPacket4("wrong "+c.name, withLogin("phone", "wrong"))...))
 			r.wantConnack(4, 5)
-			h.WaitLog(t, `client="wrong ` + c.name + `" remote=` + c.from)
+			h.WaitLog(t, `client="wrong `+c.name+`" remote=`+c.from)
 		})
 		t.Run("XMPP "+c.name, func(t *testing.T) {
 			r := &rawStream{dialRaw(t, h.XMPP)}
@@ -83,7 +83,7 @@ func TestProxyHeader(t *testing.T) {
 			r.want("</stream:features>")
 			r.write([]byte("</wrong>"))
 			r.wantStreamError("not-well-formed")
-			h.WaitLog(t, "client=" + c.from)
+			h.WaitLog(t, "client="+c.from)
 		})
 		t.Run("beneath TLS "+c.name, func(t *testing.T) {
 			r := dialRaw(t, h.MQTTS)
@@ -91,7 +91,7 @@ func TestProxyHeader(t *testing.T) {
 			secure := newRaw(t, tls.Client(r.Conn, &tls.Config{InsecureSkipVerify: true})) //nolint:gosec // the certificate is not what is tested
 			secure.write(connectPacket4("tls "+c.name, withLogin("phone", "wrong")))
 			secure.wantConnack(4, 5)
-			h.WaitLog(t, `client="tls ` + c.name + `" remote=` + c.from)
+			h.WaitLog(t, `client="tls `+c.name+`" remote=`+c.from)
 		})
 	}
 	t.Run("none", func(t *testing.T) {

@@ -21,6 +21,12 @@ const (
 	joined      = 16 << 10               // longer frames are not copied behind their header
 )
 
+// frames are for putting a header and a payload together.
+var frames = sync.Pool{New: func() any {
+	b := make([]byte, 0, maxHeader+joined)
+	return &b
+}}
+
 // errNotOpen is what writing comes to before the upgrade and after the closing.
 var errNotOpen = fmt.Errorf("websocket: not open: %w", net.ErrClosed)
 
@@ -38,7 +44,6 @@ type Conn struct {
 
 	mu   sync.Mutex // held around writing to nc, which is what it is for; guards what follows
 	open bool       // between the upgrade and our Close frame
-	buf  []byte     // the last short frame's
 }
 
 // Server makes a Conn of an accepted one. The first Read answers the client's
@@ -124,7 +129,9 @@ func (c *Conn) send(kind byte, p []byte) error {
 
 // frame writes a frame; the caller holds mu.
 func (c *Conn) frame(kind byte, p []byte) error {
-	head := append(c.buf[:0], kind|finalBit)
+	buf := frames.Get().(*[]byte)
+	defer frames.Put(buf)
+	head := append((*buf)[:0], kind|finalBit)
 	switch n := len(p); {
 	case n <= maxControl:
 		head = append(head, byte(n))
@@ -140,11 +147,7 @@ func (c *Conn) frame(kind byte, p []byte) error {
 		_, err := c.nc.Write(p)
 		return err
 	}
-	head = append(head, p...)
-	if cap(head) <= 1<<10 {
-		c.buf = head // an idle connection holds no more than this
-	}
-	_, err := c.nc.Write(head)
+	_, err := c.nc.Write(append(head, p...))
 	return err
 }
 

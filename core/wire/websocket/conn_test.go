@@ -221,3 +221,32 @@ func TestRequestMustComeInTime(t *testing.T) {
 		}
 	})
 }
+
+// A sink is a connection that takes everything.
+type sink struct{ net.Conn }
+
+func (sink) Write(p []byte) (int, error) { return len(p), nil }
+
+func BenchmarkWrite(b *testing.B) {
+	c := Server(sink{}, nil)
+	c.open = true
+	p := make([]byte, 200)
+	for b.Loop() {
+		if _, err := c.Write(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	wire := []byte(strings.Repeat(frame(final|opBinary, strings.Repeat("x", 100)), 38))
+	p := make([]byte, len(wire))
+	b.SetBytes(int64(len(wire)))
+	var d decoder
+	for b.Loop() {
+		copy(p, wire)
+		if n, err := d.decode(p); n != 3800 || err != nil {
+			b.Fatal(n, err)
+		}
+	}
+}

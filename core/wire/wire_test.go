@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -113,6 +114,14 @@ func (s *server) dial(t *testing.T) net.Conn {
 	return c
 }
 
+// handler is that of a connection the server has begun to serve.
+func (s *server) handler(t *testing.T) *peerHandler {
+	t.Helper()
+	h := <-s.handlers
+	waitFor(t, func() bool { return slices.Contains(s.all(), h.conn) })
+	return h
+}
+
 func write(t *testing.T, c net.Conn, p string) {
 	t.Helper()
 	if _, err := io.WriteString(c, p); err != nil {
@@ -165,7 +174,7 @@ func TestSlowReaderIsBoundedAndDelaysNobody(t *testing.T) {
 	const bound = 256 << 10
 	s := serve(t, Options{QueueBytes: bound}, echoLines)
 	s.dial(t) // reads nothing
-	slow := <-s.handlers
+	slow := s.handler(t)
 	quick := s.dial(t)
 	var b core.Batch
 	chunk := make([]byte, 16<<10)
@@ -189,7 +198,7 @@ func TestSlowReaderIsBoundedAndDelaysNobody(t *testing.T) {
 func TestWrittenCountsWhatThePeerTook(t *testing.T) {
 	s := serve(t, Options{QueueBytes: 8 << 20}, echoLines)
 	c := s.dial(t)
-	h := <-s.handlers
+	h := s.handler(t)
 	var b core.Batch
 	const n = 6 << 20
 	h.send(&b, make([]byte, n))
@@ -219,7 +228,7 @@ func TestPauseAndResume(t *testing.T) {
 	write(t, c, "abcd")
 	expect(t, c, "paused")
 	write(t, c, "ef")
-	h := <-s.handlers
+	h := s.handler(t)
 	if n := calls.Load(); n != 1 {
 		t.Fatalf("input was given %d times while paused", n)
 	}
@@ -235,7 +244,7 @@ func TestPausedConnectionsEnd(t *testing.T) {
 	c := s.dial(t)
 	write(t, c, "x")
 	expect(t, c, "p")
-	h := <-s.handlers
+	h := s.handler(t)
 	why := errors.New("enough")
 	h.conn.Close(why)
 	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
@@ -259,7 +268,7 @@ func TestCloseWritesTheRest(t *testing.T) {
 	if err != nil || len(got) != 4<<20+3 || !bytes.HasSuffix(got, []byte("end")) {
 		t.Fatalf("read %d bytes, %v", len(got), err)
 	}
-	h := <-s.handlers
+	h := s.handler(t)
 	c.Close()
 	if err := <-h.closed; err == nil || err.Error() != "over" {
 		t.Errorf("closed because of %v", err)
@@ -272,7 +281,7 @@ func TestCloseWritesTheRest(t *testing.T) {
 func TestPeerThatLeavesEndsTheConnection(t *testing.T) {
 	s := serve(t, Options{}, echoLines)
 	c := s.dial(t)
-	h := <-s.handlers
+	h := s.handler(t)
 	c.Close()
 	if err := <-h.closed; !errors.Is(err, ErrClosed) {
 		t.Errorf("closed because of %v", err)
@@ -364,7 +373,7 @@ func waitFor(t *testing.T, ok func() bool) {
 func TestQueueKeepsItsBytesAsItGrows(t *testing.T) {
 	s := serve(t, Options{QueueBytes: 4 << 20}, echoLines)
 	c := s.dial(t)
-	h := <-s.handlers
+	h := s.handler(t)
 	var b core.Batch
 	var want []byte
 	for i := range 3000 { // through all classes, and past them

@@ -83,6 +83,7 @@ func TestProxyHeader(t *testing.T) {
 			r.want("</stream:features>")
 			r.write([]byte("</wrong>"))
 			r.wantStreamError("not-well-formed")
+			_ = r.Close()
 			h.WaitLog(t, "client="+c.from)
 		})
 		t.Run("beneath TLS "+c.name, func(t *testing.T) {

@@ -169,7 +169,12 @@ func (o *Options) mayConnect(req *http.Request) bool {
 		return true
 	}
 	page, err := url.Parse(origins[0])
-	return err == nil && page.Host != "" && strings.EqualFold(page.Host, req.Host)
+	if err != nil || page.Host == "" {
+		return false
+	}
+	// Some clients write the port that goes without saying, and not in both places.
+	usual := map[string]string{"http": ":80", "https": ":443"}[page.Scheme]
+	return strings.EqualFold(strings.TrimSuffix(page.Host, usual), strings.TrimSuffix(req.Host, usual))
 }
 
 // hasToken looks for a token in a header that is a list with commas.

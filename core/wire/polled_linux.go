@@ -304,7 +304,7 @@ func copyConn(fd int) (net.Conn, error) {
 func readFD(fd int, b []byte) (n int, err error) {
 	for {
 		n, err = unix.Read(fd, b)
-		if err != unix.EINTR { //nolint:errorlint // a system call's own
+		if err != unix.EINTR {
 			return n, err
 		}
 	}
@@ -313,7 +313,7 @@ func readFD(fd int, b []byte) (n int, err error) {
 func writeFD(fd int, b []byte) (n int, err error) {
 	for {
 		n, err = unix.Write(fd, b)
-		if err != unix.EINTR { //nolint:errorlint // a system call's own
+		if err != unix.EINTR {
 			return max(n, 0), err
 		}
 	}

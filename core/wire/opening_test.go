@@ -248,3 +248,28 @@ func TestProxyHeaderMustComeInTime(t *testing.T) {
 		}
 	})
 }
+
+func TestTimeForTheHeaderEndsWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, nc := net.Pipe()
+		defer client.Close()
+		defer nc.Close()
+		var writing sync.WaitGroup
+		defer writing.Wait()
+		writing.Go(func() {
+			if _, err := io.WriteString(client, headerV1); err != nil {
+				t.Error(err)
+			}
+			<-time.After(2 * headerTime)
+			if _, err := io.WriteString(client, "x"); err != nil {
+				t.Error(err)
+			}
+		})
+		if from, err := readHeader(nc); err != nil || from.String() != "192.0.2.7:12345" {
+			t.Errorf("%v, %v", from, err)
+		}
+		if _, err := nc.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+	})
+}

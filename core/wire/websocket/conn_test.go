@@ -250,3 +250,26 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+func TestTimeForTheRequestEndsWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, nc := net.Pipe()
+		defer client.Close()
+		server := Server(nc, &Options{Path: "/mqtt", Protocols: []string{"mqtt"}})
+		var serving sync.WaitGroup
+		defer serving.Wait()
+		serving.Go(func() {
+			defer nc.Close()
+			if n, err := server.Read(make([]byte, 10)); n != 1 || err != nil {
+				t.Errorf("read %d, %v", n, err)
+			}
+		})
+		p := &peer{t, client, newReader(client)}
+		p.send(request("GET /mqtt HTTP/1.1"))
+		if answer, err := http.ReadResponse(p.in, nil); err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%v %v", answer, err)
+		}
+		<-time.After(2 * upgradeTime)
+		p.send(frame(final|opBinary, "x"))
+	})
+}

@@ -75,9 +75,11 @@ var errEnded = errors.New("no ready line")
 // launch starts the process; its lines come on a channel that reap closes.
 func (h *Hub) launch() (<-chan string, error) {
 	const off = ""
-	args := append([]string{"serve", "--json", "--data-dir", h.Data, "--domain", Domain,
+	args := append([]string{
+		"serve", "--json", "--data-dir", h.Data, "--domain", Domain,
 		"--mqtt-listen", h.MQTT, "--xmpp-listen", h.XMPP, "--mqtt-tls-listen", off, "--xmpp-tls-listen", off,
-		"--nats-sync", "always", "--limits-offline-messages", "10000000"}, h.Extra...)
+		"--nats-sync", "always", "--limits-offline-messages", "10000000",
+	}, h.Extra...)
 	cmd := exec.Command(h.binary, args...)
 	cmd.Env = plainEnv()
 	cmd.Stderr = h.log

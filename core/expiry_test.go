@@ -54,3 +54,25 @@ func TestSessionIsNotResumedAfterItsExpiry(t *testing.T) {
 		a.expect(t, "yes")
 	}
 }
+
+func TestSessionLastsAsLongAsItsConnection(t *testing.T) {
+	h := newHubWith(t, bus.NewMemory(), core.Options{Flush: 100 * time.Microsecond})
+	req := durable("u", "a")
+	req.Expiry = time.Millisecond
+	a := h.attach(req)
+	a.subscribe(core.Subscription{Filter: "t", QoS: 1})
+	rounds := time.NewTimer(20 * time.Millisecond) // in which the hub looks for sessions whose time is over
+	<-rounds.C
+	h.attach(clean("u", "p")).publish("t", "still there", 1, false)
+	a.expect(t, "still there") // [MQTT-4.1.0-1]
+}
+
+func TestDelayedWillIsNotPublishedWhenTheDeviceComesBack(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	w := h.attach(clean("u", "w"))
+	w.subscribe(core.Subscription{Filter: "will", QoS: 1})
+	h.attach(willed("back", 20*time.Millisecond)).leave(false)
+	h.attach(durable("u", "back")) // [MQTT-3.1.3-9]
+	h.attach(willed("later", 40*time.Millisecond)).leave(false)
+	w.expect(t, "later")
+}

@@ -65,5 +65,6 @@ var greetingClauses = []struct {
 	}, // [MQTT-3.1.3-5]
 	{"3.1.1 without client id, clean", "10 0c 0004 4d515454 04 02 003c 0000", "2002 0000", false},                                    // [MQTT-3.1.3-6]
 	{"client id that is not UTF-8", "10 0d 0004 4d515454 04 02 003c 0001 ff", "2002 0002", true},                                     // [MQTT-3.1.3-9]
+	{"client id that is not UTF-8 in 5", "10 0e 0004 4d515454 05 02 003c 00 0001 ff", "20", true},                                    // [MQTT-3.1.3-8]
 	{"wrong password, and more behind it", "10 17 0004 4d515454 04 c2 003c 0001 63 0005 616c696365 0001 78 c000", "2002 0004", true}, // [MQTT-3.1.4-5]
 }

@@ -44,8 +44,8 @@ func startScript(t testing.TB, h *hubtest.Hub, name, interpreter, script string,
 }
 
 // scriptOptions are what both agents read.
-func scriptOptions(o mqttOptions, version string) map[string]any {
-	how := map[string]any{"client": o.Client, "version": version, "clean": !o.Keep}
+func scriptOptions(o mqttOptions) map[string]any {
+	how := map[string]any{"client": o.Client, "version": o.Version, "clean": !o.Keep}
 	if o.User != "" {
 		how["user"], how["password"] = o.User, o.password()
 	}
@@ -64,19 +64,25 @@ func needPahoPython(t testing.TB) {
 func pahoPython(version string) func(testing.TB, *hubtest.Hub, mqttOptions) mqttClient {
 	return func(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient {
 		t.Helper()
-		how := scriptOptions(o, version)
-		address := h.MQTT
-		if o.TLS {
-			address, how["ca"] = h.MQTTS, h.Certificate()
-		}
-		host, port := hubtest.HostPort(t, address)
-		number, err := strconv.Atoi(port)
-		if err != nil {
-			t.Fatalf("port %q: %v", port, err)
-		}
-		how["host"], how["port"] = host, number
-		return startScript(t, h, fmt.Sprintf("paho-python %s %s", version, o.Client), "/usr/bin/python3", "paho_agent.py", how)
+		o.Version = version
+		return dialPahoPython(t, h, o)
 	}
+}
+
+func dialPahoPython(t testing.TB, h *hubtest.Hub, o mqttOptions) *mqttScript {
+	t.Helper()
+	how := scriptOptions(o)
+	address := h.MQTT
+	if o.TLS {
+		address, how["ca"] = h.MQTTS, h.Certificate()
+	}
+	host, port := hubtest.HostPort(t, address)
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatalf("port %q: %v", port, err)
+	}
+	how["host"], how["port"] = host, number
+	return startScript(t, h, fmt.Sprintf("paho-python %s %s", o.Version, o.Client), "/usr/bin/python3", "paho_agent.py", how)
 }
 
 func needMQTTjs(t testing.TB) {
@@ -87,11 +93,17 @@ func needMQTTjs(t testing.TB) {
 func mqttjs(version string) func(testing.TB, *hubtest.Hub, mqttOptions) mqttClient {
 	return func(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient {
 		t.Helper()
-		how := scriptOptions(o, version)
-		how["url"] = "mqtt://" + h.MQTT
-		if o.TLS {
-			how["url"] = "mqtts://" + h.MQTTS
-		}
-		return startScript(t, h, fmt.Sprintf("mqttjs %s %s", version, o.Client), "node", "mqttjs/agent.js", how)
+		o.Version = version
+		return dialMQTTjs(t, h, o)
 	}
+}
+
+func dialMQTTjs(t testing.TB, h *hubtest.Hub, o mqttOptions) *mqttScript {
+	t.Helper()
+	how := scriptOptions(o)
+	how["url"] = "mqtt://" + h.MQTT
+	if o.TLS {
+		how["url"] = "mqtts://" + h.MQTTS
+	}
+	return startScript(t, h, fmt.Sprintf("mqttjs %s %s", o.Version, o.Client), "node", "mqttjs/agent.js", how)
 }

@@ -23,7 +23,7 @@ race:
 
 # The clients of other authors that are not Debian packages.
 clients:
-	cd integration/clients/xmppjs && npm ci --no-audit --no-fund
+	for client in xmppjs mqttjs; do (cd integration/clients/$$client && npm ci --no-audit --no-fund) || exit 1; done
 
 integration: clients
 	PUSHHUB_REQUIRE_CLIENTS=1 go test -count=1 ./integration

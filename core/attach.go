@@ -40,6 +40,7 @@ type Attachment struct {
 	epoch    uint64
 	routes   map[string]*Route // belongs to the device's goroutine
 
+	durable bool                // its session goes through the journal; set by claim, before the session begins
 	storing map[uint16][]uint64 // QoS 2 packet ids on their way to the journal, with the tokens of repeats; guarded by session.mu
 	hasWill bool                // set once, before the session begins
 	over    bool                // detached; guarded by session.mu
@@ -102,15 +103,22 @@ func (r *Router) bindClean(b *Batch, att *Attachment) {
 // before the claim.
 func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, *Attachment, bool, error)) {
 	before := r.claims.begin(att)
-	if old := r.session(att.addr); old != nil {
+	old := r.session(att.addr)
+	if old != nil {
 		old.close(b, ErrTakenOver)
 	}
+	overdue, epoch := old.overdue()
+	// A session that is there goes on, also when it shall end with this connection [MQTT-3.1.2-5].
+	att.durable = req.Expiry > 0 || (!req.Clean && old != nil && old.durable && !overdue)
 	r.endWait(att.addr, !req.Clean)
 	err := r.claims.queue(att, func() error {
+		if overdue {
+			r.end(att.addr, epoch) // [MQTT-4.1.0-2]
+		}
 		if err := r.logWill(att, req, before); err != nil {
 			return err
 		}
-		return r.append(claimRecord(req), att.addr, nil, func(_ journal.Position, err error) {
+		return r.append(claimRecord(att, req), att.addr, nil, func(_ journal.Position, err error) {
 			r.claimed(att, req, err, done)
 		})
 	})
@@ -120,8 +128,8 @@ func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, 
 	}
 }
 
-func claimRecord(req Attach) *journal.Record {
-	if req.Expiry <= 0 {
+func claimRecord(att *Attachment, req Attach) *journal.Record {
+	if !att.durable {
 		return &journal.Record{Kind: journal.KindEnd}
 	}
 	return &journal.Record{Kind: journal.KindClaim, Body: appendClaim(nil, claim{req.Clean, req.Expiry.Milliseconds(), req.Tag})}
@@ -167,7 +175,7 @@ func (r *Router) refuse(b *Batch, att *Attachment, err error) {
 // and has been applied: nobody else is on it. A session that was to be resumed, and
 // ended just before the claim, is ended again.
 func (r *Router) bind(att *Attachment, req Attach) (present bool, err error) {
-	if req.Expiry <= 0 {
+	if !att.durable {
 		r.bindClean(&r.tail.batch, att)
 		return false, nil
 	}

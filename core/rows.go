@@ -143,16 +143,23 @@ func (r *Router) retainedRows(topics map[string]bool) []Row {
 
 // expireSessions ends the durable sessions whose device stayed away too long.
 func (r *Router) expireSessions() {
-	now := r.now()
 	for _, s := range r.durableSessions() {
-		s.mu.Lock()
-		over := s.addr.Resource != "" && s.state.Detached != 0 && s.state.Detached+s.state.Expiry <= now
-		epoch := s.state.Epoch
-		s.mu.Unlock()
-		if over {
+		if over, epoch := s.overdue(); over {
 			r.end(s.addr, epoch)
 		}
 	}
+}
+
+// overdue reports whether the device of a durable session stayed away too long,
+// and the epoch in which it did.
+func (s *Session) overdue() (over bool, epoch uint64) {
+	if s == nil || !s.durable {
+		return false, 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	away := s.addr.Resource != "" && s.state.Detached != 0
+	return away && s.state.Detached+s.state.Expiry <= s.r.now(), s.state.Epoch
 }
 
 // shed drops the oldest of what waits for a session beyond its limits, and says so.

@@ -2,9 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -50,15 +47,26 @@ type mqttKind struct {
 	name string
 	need func(t testing.TB)
 	dial func(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient
+
+	webSocket bool // it can be told to use WebSocket
 }
 
 var mqttKinds = []mqttKind{
-	{"mosquitto", needMosquitto, dialMosquitto},
-	{"paho-python-3.1", needPahoPython, pahoPython("3.1")},
-	{"paho-python-3.1.1", needPahoPython, pahoPython("3.1.1")},
-	{"paho-python-5.0", needPahoPython, pahoPython("5.0")},
-	{"paho-go-3.1.1", func(testing.TB) {}, dialPahoGo3},
-	{"paho-go-5.0", func(testing.TB) {}, dialPahoGo5},
+	{"mosquitto", needMosquitto, dialMosquitto, false},
+	{"paho-python-3.1", needPahoPython, pahoPython("3.1"), true},
+	{"paho-python-3.1.1", needPahoPython, pahoPython("3.1.1"), true},
+	{"paho-python-5.0", needPahoPython, pahoPython("5.0"), true},
+	{"paho-go-3.1.1", func(testing.TB) {}, dialPahoGo3, true},
+	{"paho-go-5.0", func(testing.TB) {}, dialPahoGo5, false},
+	{"paho-c-3.1", needPahoC, pahoC("3.1"), false},
+	{"paho-c-3.1.1", needPahoC, pahoC("3.1.1"), false},
+	{"paho-c-5.0", needPahoC, pahoC("5.0"), false},
+	{"libmosquitto-3.1", needLibmosquitto, libmosquitto("3.1"), false},
+	{"libmosquitto-3.1.1", needLibmosquitto, libmosquitto("3.1.1"), false},
+	{"libmosquitto-5.0", needLibmosquitto, libmosquitto("5.0"), false},
+	{"mqttjs-3.1", needMQTTjs, mqttjs("3.1"), true},
+	{"mqttjs-3.1.1", needMQTTjs, mqttjs("3.1.1"), true},
+	{"mqttjs-5.0", needMQTTjs, mqttjs("5.0"), true},
 }
 
 // exactly accepts a message on a topic with this very payload.
@@ -99,11 +107,6 @@ func needMosquitto(t testing.TB) {
 	t.Helper()
 	hubtest.Need(t, "mosquitto_pub, mosquitto_sub (mosquitto-clients)",
 		hubtest.Installed("mosquitto_pub") && hubtest.Installed("mosquitto_sub") && hubtest.Installed("stdbuf"))
-}
-
-func needPahoPython(t testing.TB) {
-	t.Helper()
-	hubtest.Need(t, "Paho for Python (python3-paho-mqtt)", hubtest.PythonHas("paho.mqtt.client"))
 }
 
 // A mosquitto is mosquitto_sub for each subscription and mosquitto_pub for each message.
@@ -200,73 +203,3 @@ func (m *mosquitto) Quit() {
 
 // cut kills the last mosquitto_sub: the connection breaks without a DISCONNECT.
 func (m *mosquitto) cut() { m.subs[len(m.subs)-1].Kill() }
-
-// A pahoPythonClient is clients/paho_agent.py.
-type pahoPythonClient struct {
-	*hubtest.Client
-	t       testing.TB
-	present bool // the hub had the session
-}
-
-func pahoPython(version string) func(testing.TB, *hubtest.Hub, mqttOptions) mqttClient {
-	return func(t testing.TB, h *hubtest.Hub, o mqttOptions) mqttClient {
-		t.Helper()
-		o.Version = version
-		return dialPahoPython(t, h, o)
-	}
-}
-
-func dialPahoPython(t testing.TB, h *hubtest.Hub, o mqttOptions) *pahoPythonClient {
-	t.Helper()
-	how := map[string]any{"client": o.Client, "version": o.Version, "clean": !o.Keep}
-	address := h.MQTT
-	switch {
-	case o.WS && o.TLS:
-		address = h.WSS
-	case o.WS:
-		address = h.WS
-	case o.TLS:
-		address = h.MQTTS
-	}
-	host, port := hubtest.HostPort(t, address)
-	if o.TLS {
-		how["ca"] = h.Certificate()
-	}
-	if o.WS {
-		how["transport"] = "websockets" // at /mqtt
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatalf("port %q: %v", port, err)
-	}
-	how["host"], how["port"] = host, number
-	if o.User != "" {
-		how["user"], how["password"] = o.User, o.password()
-	}
-	if w := o.Will; w != nil {
-		how["will"], how["will_payload"] = w.Topic, hex.EncodeToString(w.Payload)
-		how["will_qos"], how["will_retain"] = w.QoS, w.Retain
-	}
-	arg, err := json.Marshal(how)
-	if err != nil {
-		t.Fatalf("encoding the options of Paho: %v", err)
-	}
-	c := hubtest.Script(h, fmt.Sprintf("paho-python %s %s", o.Version, o.Client), "/usr/bin/python3", "paho_agent.py", string(arg))
-	is := c.Ready()
-	return &pahoPythonClient{Client: c, t: t, present: is.Present}
-}
-
-func (p *pahoPythonClient) Subscribe(filter string, qos byte) {
-	p.t.Helper()
-	p.Must("subscribe", hubtest.Command{"topic": filter, "qos": qos})
-}
-
-func (p *pahoPythonClient) Publish(m mqttMessage) {
-	p.t.Helper()
-	p.Must("publish", hubtest.Command{"topic": m.Topic, "payload": hex.EncodeToString(m.Payload), "qos": m.QoS, "retain": m.Retain})
-}
-
-func (p *pahoPythonClient) Await(what string, match func(mqttMessage) bool) mqttMessage {
-	p.t.Helper()
-	return awaitEvent(p.t, p.Client, what, match)
-}

@@ -22,8 +22,8 @@ func TestMQTTOverWebSocket(t *testing.T) {
 	h.AddUser("phone")
 	large := bytes.Repeat([]byte("0123456789abcdef"), 16<<10) // larger than a frame of most clients, and than a read
 	for _, kind := range mqttKinds {
-		if kind.name == "mosquitto" || kind.name == "paho-go-5.0" {
-			continue // they do not speak WebSocket
+		if !kind.webSocket {
+			continue
 		}
 		for _, secure := range []bool{false, true} {
 			name := kind.name + map[bool]string{false: " ws", true: " wss"}[secure]

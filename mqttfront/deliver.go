@@ -26,7 +26,7 @@ func (e *engine) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
 	if d.QoS > 0 {
 		remaining += 2
 	}
-	var props outProps
+	props := outProps{again: d.Dup}
 	if e.version == 5 {
 		if !props.measure(m, d.SubIDs) {
 			e.front.count.refusedByClient.Add(1)
@@ -101,6 +101,7 @@ func (e *engine) deliverRelease(b *core.Batch, packet uint16) core.Outcome {
 type outProps struct {
 	size   int
 	expiry uint32 // seconds; 0: none
+	again  bool   // the message was sent before
 }
 
 // measure reports false when the message has expired, or does not fit MQTT.
@@ -110,9 +111,10 @@ func (o *outProps) measure(m *core.Message, ids []uint32) bool {
 	}
 	if m.Expires != 0 {
 		left := m.Expires - time.Now().UnixMilli()
-		if left <= 0 {
+		if left <= 0 && !o.again {
 			return false // [MQTT-3.3.2-5]
 		}
+		left = max(left, 1) // what was sent does not expire any more [MQTT-4.3.3-7]
 		o.expiry = uint32(min((left+999)/1000, never))
 		o.size += 5
 	}

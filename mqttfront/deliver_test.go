@@ -18,6 +18,7 @@ func (r *rig) deliver(d core.Delivery) (core.Outcome, []byte) {
 
 func TestDeliveriesOnTheWire(t *testing.T) {
 	hi := &core.Message{Topic: "a", Payload: []byte("hi")}
+	old := &core.Message{Topic: "a", Payload: []byte("hi"), Expires: 1}
 	for _, c := range []struct {
 		name    string
 		version int
@@ -28,6 +29,7 @@ func TestDeliveriesOnTheWire(t *testing.T) {
 		{"QoS 0 of 5", 5, core.Delivery{Message: hi}, "3006 000161 00 6869"},
 		{"QoS 1", 4, core.Delivery{Message: hi, QoS: 1, Packet: 7}, "3207 000161 0007 6869"},
 		{"QoS 2 again", 4, core.Delivery{Message: hi, QoS: 2, Packet: 7, Dup: true}, "3c07 000161 0007 6869"},
+		{"QoS 2 again, expired since", 5, core.Delivery{Message: old, QoS: 2, Packet: 7, Dup: true}, "3c0d 000161 0007 05 0200000001 6869"},
 		{"retained", 3, core.Delivery{Message: hi, Retain: true}, "3105 000161 6869"},
 		{"no DUP at QoS 0", 4, core.Delivery{Message: hi, Dup: true}, "3005 000161 6869"},
 		{"identifiers", 5, core.Delivery{Message: hi, SubIDs: []uint32{1, 200}}, "300b 000161 05 0b01 0bc801 6869"},

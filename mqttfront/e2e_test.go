@@ -71,18 +71,24 @@ type peer struct {
 	net.Conn
 }
 
-// dial connects and sends CONNECT: version, flags, client id.
-func (h *hub) dial(version int, flags byte, id, connack string) *peer {
+// connect opens a connection, and says nothing.
+func (h *hub) connect() *peer {
 	h.t.Helper()
 	c, err := net.Dial("tcp", h.addr)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	p := &peer{h.t, c}
 	h.t.Cleanup(func() { c.Close() })
 	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		h.t.Fatal(err)
 	}
+	return &peer{h.t, c}
+}
+
+// dial connects and sends CONNECT: version, flags, client id.
+func (h *hub) dial(version int, flags byte, id, connack string) *peer {
+	h.t.Helper()
+	p := h.connect()
 	props := ""
 	if version == 5 {
 		props = "00"

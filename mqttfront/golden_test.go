@@ -94,7 +94,7 @@ var goldens = []golden{
 }
 
 func TestGoldenPackets(t *testing.T) {
-	for _, g := range goldens {
+	for _, g := range append(goldens, packetClauses...) {
 		t.Run(g.name, func(t *testing.T) {
 			check := func(t *testing.T, r *rig, out string) {
 				t.Helper()
@@ -161,7 +161,7 @@ var greetings = []struct {
 }
 
 func TestGoldenGreetings(t *testing.T) {
-	for _, g := range greetings {
+	for _, g := range append(greetings, greetingClauses...) {
 		t.Run(g.name, func(t *testing.T) {
 			r := newRig(t, testOptions())
 			out, want := r.inHex(g.in), strings.ReplaceAll(g.out, " ", "")

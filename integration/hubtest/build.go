@@ -18,12 +18,14 @@ var built struct {
 	err  error
 }
 
-// Main runs the tests of a package that uses Binary, and removes the binary
+// Main runs the tests of a package that uses Binary, and removes what was built
 // afterwards. Call it from TestMain.
 func Main(m *testing.M) {
 	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	for _, dir := range []string{built.dir, compiled.dir} {
+		if dir != "" {
+			_ = os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // clockTick is the unit of the times in /proc/<pid>/stat: USER_HZ is 100 on
@@ -16,7 +18,8 @@ const clockTick = 10 * time.Millisecond
 // procStat is what the meter needs of /proc/<pid>/stat, proc(5).
 type procStat struct {
 	parent int
-	cpu    time.Duration // utime + stime, and those of children that were waited for
+	own    time.Duration // utime + stime
+	waited time.Duration // those of children that were waited for
 }
 
 // parseStat reads a stat line. The command name in parentheses may itself hold
@@ -35,15 +38,33 @@ func parseStat(line []byte) (procStat, error) {
 		return procStat{}, fmt.Errorf("parent pid: %w", err)
 	}
 	s := procStat{parent: parent}
-	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
+	for i, f := range fields[11:15] { // utime, stime, cutime, cstime
 		ticks, err := strconv.ParseInt(string(f), 10, 64)
 		if err != nil {
 			return procStat{}, fmt.Errorf("cpu time: %w", err)
 		}
-		s.cpu += time.Duration(ticks) * clockTick
+		if i < 2 {
+			s.own += time.Duration(ticks) * clockTick
+		} else {
+			s.waited += time.Duration(ticks) * clockTick
+		}
 	}
 	return s, nil
 }
+
+// cpu is what the process and the children that it waited for have used. The
+// process's own CPU clock counts nanoseconds where stat counts ticks of 10 ms,
+// too coarse for a short window on a fast broker.
+func (s procStat) cpu(pid int) time.Duration {
+	var ts unix.Timespec
+	if unix.ClockGettime(cpuClock(pid), &ts) != nil {
+		return s.own + s.waited // it just ended, or is not ours to look at
+	}
+	return time.Duration(ts.Nano()) + s.waited
+}
+
+// cpuClock is the id of a process's CPU clock, clock_getcpuclockid(3).
+func cpuClock(pid int) int32 { return int32(^pid<<3 | 2) }
 
 func readStat(pid int) (procStat, error) {
 	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -65,7 +86,7 @@ func treeCPU(pid int) (time.Duration, error) {
 		return 0, err
 	}
 	delete(all, pid)
-	return root.cpu + descend(all, pid), nil
+	return root.cpu(pid) + descend(all, pid), nil
 }
 
 // descend takes the descendants of pid out of all and sums their time.
@@ -74,7 +95,7 @@ func descend(all map[int]procStat, pid int) time.Duration {
 	for child, s := range all {
 		if s.parent == pid {
 			delete(all, child)
-			sum += s.cpu + descend(all, child)
+			sum += s.cpu(child) + descend(all, child)
 		}
 	}
 	return sum

@@ -9,37 +9,35 @@ import (
 	"time"
 )
 
-// Bench raises the targets, measures every scenario on them, run by run and
-// target after target so that the machine's drift hits all alike, and stops
-// those it started. A run that fails is in the report and in the error; the
-// others go on.
+// Bench measures every scenario on every target, run by run and target after
+// target so that the machine's drift hits all alike, and stops the targets that
+// it started. A run that fails is in the report and in the error; the others go
+// on.
 func Bench(ctx context.Context, o Options) (Report, error) {
 	if err := o.Check(); err != nil {
 		return Report{}, err
 	}
-	var servers []*server
-	defer func() {
-		for _, s := range servers {
-			s.stop()
-		}
-	}()
-	for _, t := range o.Targets {
-		s, err := raise(ctx, t)
-		if err != nil {
-			return Report{}, err
-		}
-		servers = append(servers, s)
+	if err := allowFiles(o.Scenarios); err != nil {
+		return Report{}, err
 	}
+	f := newFleet(o.Targets)
+	defer f.stop()
 	report := newReport(o)
 	var failures []error
 	for _, sc := range o.Scenarios {
+		if err := f.prepare(ctx, sc); err != nil {
+			return report, err
+		}
 		for n := range o.Runs {
-			for _, s := range servers {
-				run, err := benchOne(ctx, s, sc, o, n+1)
+			for i, t := range o.Targets {
+				if sc.TLS && t.TLSAddr == "" {
+					continue
+				}
+				runs, err := benchOne(ctx, f, i, sc, o, n+1)
 				if ctx.Err() != nil {
 					return report, ctx.Err() // a run cut short tells nothing
 				}
-				report.Runs = append(report.Runs, run)
+				report.Runs = append(report.Runs, runs...)
 				failures = append(failures, err)
 			}
 		}
@@ -47,17 +45,53 @@ func Bench(ctx context.Context, o Options) (Report, error) {
 	return report, errors.Join(failures...)
 }
 
-func benchOne(ctx context.Context, s *server, sc Scenario, o Options, n int) (Run, error) {
-	run, err := measure(ctx, s, sc, o)
-	run.Target, run.Scenario, run.Number = s.target.Name, sc.String(), n
+// benchOne runs a scenario once on target i. It returns at least one run.
+func benchOne(ctx context.Context, f *fleet, i int, sc Scenario, o Options, n int) ([]Run, error) {
+	name := f.targets[i].Name
+	var runs []Run
+	s, release, err := f.take(ctx, i, sc)
+	if err == nil {
+		runs, err = measureKind(ctx, s, sc, o.under(sc))
+		release()
+	}
+	if len(runs) == 0 {
+		runs = []Run{{}}
+	}
+	for i := range runs {
+		r := &runs[i]
+		r.Target, r.Scenario, r.Number, r.Kind = name, sc.String(), n, sc.Kind
+		if err != nil {
+			err = fmt.Errorf("target %s, %s, run %d: %w", name, sc, n, err)
+			r.Error = err.Error()
+		}
+		if o.Progress != nil {
+			o.Progress(*r)
+		}
+	}
+	return runs, err
+}
+
+// measureKind runs one scenario on one server. It returns the runs that were
+// measured in full, or an error.
+func measureKind(ctx context.Context, s *server, sc Scenario, o Options) ([]Run, error) {
+	switch sc.Kind {
+	case Connects:
+		return one(measureConnects(ctx, s, sc, o))
+	case Idle:
+		return one(measureIdle(ctx, s, sc, o))
+	case Subscriptions:
+		return one(measureBeside(ctx, s, sc, o))
+	case Offline:
+		return measureOffline(ctx, s, sc, o)
+	}
+	return one(measure(ctx, s, sc, o))
+}
+
+func one(r Run, err error) ([]Run, error) {
 	if err != nil {
-		err = fmt.Errorf("target %s, %s, run %d: %w", s.target.Name, sc, n, err)
-		run.Error = err.Error()
+		return nil, err
 	}
-	if o.Progress != nil {
-		o.Progress(run)
-	}
-	return run, err
+	return []Run{r}, nil
 }
 
 // mark is what is read at both ends of the measured window.
@@ -133,9 +167,11 @@ func newRun(t *tally, before, after mark) Run {
 		Sent:         t.sent,
 		Lost:         t.expected - t.delivered,
 		Duplicates:   t.duplicates,
+		Reordered:    t.reordered,
 		Unsent:       t.backlog,
 		P50:          t.latency.Quantile(0.5) / us,
 		P99:          t.latency.Quantile(0.99) / us,
+		P999:         t.latency.Quantile(0.999) / us,
 		Max:          t.latency.Max() / us,
 	}
 }

@@ -96,7 +96,13 @@ type subscriber struct {
 	qos   byte
 	got   uint64   // messages of the group that arrived or were overtaken
 	next  []uint64 // sequence expected from each publisher
+	// missing are sequences that later ones have overtaken. They may still come;
+	// beyond maxMissing they are not remembered, and count as repeated if they do.
+	missing map[uint64]struct{}
 }
+
+// maxMissing bounds what a lossy broker makes a subscriber remember.
+const maxMissing = 1 << 16
 
 func (s *subscriber) receive(f frame, now int64) error {
 	switch f.kind() {
@@ -117,8 +123,25 @@ func (s *subscriber) receive(f frame, now int64) error {
 		}
 		s.say(typePubcomp, id)
 		return nil
+	case typeConnack:
+		return s.resume(f)
 	}
 	return fmt.Errorf("subscriber got packet type %d", f.kind())
+}
+
+// resume reads the CONNACK of a session that comes back.
+func (s *subscriber) resume(f frame) error {
+	if !s.link.returning {
+		return errors.New("subscriber got a CONNACK that answers nothing")
+	}
+	s.link.returning = false
+	if err := f.admitted(); err != nil {
+		return err
+	}
+	if f.body[0] != 1 {
+		return errors.New("the broker has forgotten the session") // [MQTT-3.2.2-2]
+	}
+	return nil
 }
 
 func (s *subscriber) answer(d delivery) {
@@ -149,16 +172,33 @@ func (s *subscriber) take(payload []byte, now int64) error {
 		return fmt.Errorf("delivery that nobody sent (publisher %d, message %d)", pub, n)
 	}
 	if n < s.next[pub] {
-		t.duplicates++
-		return nil
+		if _, late := s.missing[seq]; !late {
+			t.duplicates++
+			return nil
+		}
+		delete(s.missing, seq)
+		t.skipped--
+		t.reordered++
+		t.deliver(stamp, now)
+		return nil // the window has gone on without it
 	}
 	gap := n - s.next[pub]
+	if gap > 0 {
+		s.miss(seq-gap, seq)
+	}
 	s.next[pub] = n + 1
 	t.skipped += gap
-	t.delivered++
-	if stamp >= t.from && stamp < t.to {
-		t.latency.Record(now - stamp)
-	}
+	t.deliver(stamp, now)
 	s.group.advance(s, gap+1)
 	return nil
+}
+
+// miss notes the sequences from first up to, but not including, end.
+func (s *subscriber) miss(first, end uint64) {
+	if s.missing == nil {
+		s.missing = map[uint64]struct{}{}
+	}
+	for ; first < end && len(s.missing) < maxMissing; first++ {
+		s.missing[first] = struct{}{}
+	}
 }

@@ -164,6 +164,15 @@ func appendConnect(dst []byte, clientID string, login Login, persistent bool) []
 	return dst
 }
 
+// setKeepalive writes the keepalive of a CONNECT that appendConnect made, §3.1.2.10.
+func setKeepalive(connect []byte, seconds uint16) {
+	at := 1
+	for connect[at] >= 0x80 {
+		at++
+	}
+	binary.BigEndian.PutUint16(connect[at+1+len("..MQTT")+2:], seconds)
+}
+
 func appendSubscribe(dst []byte, id uint16, filter string, qos byte) []byte {
 	dst = appendLength(append(dst, typeSubscribe<<4|2), 5+len(filter)) // [MQTT-3.8.1-1]
 	dst = binary.BigEndian.AppendUint16(dst, id)

@@ -15,7 +15,8 @@ import (
 const (
 	readSize   = 256 << 10
 	stallTime  = time.Second     // without any event, the closed loop writes off what is under way
-	drainTime  = 2 * time.Second // without any event, the drain takes the rest for lost
+	drainTime  = 2 * time.Second // without any event, the drain takes the rest for lost,
+	lateTime   = time.Second / 4 // and sooner what later messages have overtaken
 	tick       = 20 * time.Millisecond
 	eventCount = 512
 )
@@ -61,6 +62,9 @@ func (l *loop) connectAll(ctx context.Context, addr string, login Login) error {
 		return err
 	}
 	for _, k := range l.traffic.links {
+		if k.away {
+			continue
+		}
 		conn, err := open(ctx, addr, k, login)
 		if err != nil {
 			return fmt.Errorf("client %s: %w", k.client, err)
@@ -193,7 +197,10 @@ func (l *loop) drain(ctx context.Context) error {
 	if err := l.relax(); err != nil {
 		return err
 	}
-	for !l.traffic.tally.settled() && l.idle() < drainTime {
+	for t := &l.traffic.tally; !t.complete(); {
+		if idle := l.idle(); idle >= drainTime || idle >= lateTime && t.settled() {
+			return nil
+		}
 		if err := l.turn(ctx, l.now(), math.MaxInt64); err != nil {
 			return err
 		}

@@ -4,23 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Limits of a plan; beyond them a run exhausts ports or memory, not a broker.
+// Limits of a plan; beyond them a run exhausts memory, not a broker.
 const (
-	maxClients = 20_000
+	maxClients = 50_000
 	maxPayload = 1 << 20
 	maxRate    = 10_000_000
 )
 
-// Windows of the closed loop. A queue of 1,000 messages is what mosquitto
-// grants a subscriber unconfigured: below it no broker we know drops.
+// Windows of the closed loop. Unconfigured, mosquitto grants a subscriber a
+// queue of 1,000 messages, FlashMQ one of 512 or 64 KiB at QoS 1 and 2: below
+// that no broker we know drops.
 const (
 	groupWindow  = 1000      // messages on their way in a group
+	ackedWindow  = 250       // the same at QoS 1 and 2
+	ackedBytes   = 48 << 10  // their bytes
 	totalWindow  = 20_000    // deliveries on their way in a run
 	groupBytes   = 256 << 10 // bytes on their way in a group
 	ackWindow    = 20        // QoS 1 and 2 messages unacknowledged by the broker, each publisher
@@ -39,8 +42,8 @@ type Options struct {
 	Duration  time.Duration // of a measured window
 	Warmup    time.Duration // before it, with the same traffic
 	Payload   int           // bytes; from 16 on it carries sequence and time
-	Rate      float64       // messages published a second in total; 0 saturates
-	Window    int           // messages on their way in a group when saturating; 0 chooses
+	Rate      float64       // messages published a second in total; 0 saturates; a scenario's own prevails
+	Window    int           // messages on their way in a group when saturating; 0 chooses; a scenario's own prevails
 	Login     Login
 	// AllowRemote permits targets beyond loopback: a load generator aimed at
 	// someone else's broker is an attack.
@@ -71,7 +74,37 @@ func (o *Options) Check() error {
 	case len(o.Login.User) > 0xffff || len(o.Login.Password) > 0xffff:
 		return errors.New("user name or password exceeds 65535 bytes")
 	}
-	return o.checkTargets()
+	if err := o.checkTargets(); err != nil {
+		return err
+	}
+	return o.checkScenarios()
+}
+
+// checkScenarios refuses a scenario that no target can run, and one that is
+// there twice: its figures would be mixed up.
+func (o *Options) checkScenarios() error {
+	seen := map[Scenario]bool{}
+	for _, s := range o.Scenarios {
+		if seen[s] {
+			return fmt.Errorf("scenario %s is given twice", s)
+		}
+		seen[s] = true
+		if s.TLS && !slices.ContainsFunc(o.Targets, func(t Target) bool { return t.TLSAddr != "" }) {
+			return fmt.Errorf("scenario %s: no target has a tls=host:port", s)
+		}
+	}
+	return nil
+}
+
+// under is o with what the scenario itself says of rate and window.
+func (o Options) under(s Scenario) Options {
+	if s.Rate > 0 {
+		o.Rate = s.Rate
+	}
+	if s.Window > 0 {
+		o.Window, o.Rate = s.Window, 0
+	}
+	return o
 }
 
 func (o *Options) checkTargets() error {
@@ -83,6 +116,12 @@ func (o *Options) checkTargets() error {
 		seen[t.Name] = true
 		if err := checkAddress(t.Addr, o.AllowRemote); err != nil {
 			return fmt.Errorf("target %s: %w", t.Name, err)
+		}
+		if t.TLSAddr == "" {
+			continue
+		}
+		if err := checkAddress(t.TLSAddr, o.AllowRemote); err != nil {
+			return fmt.Errorf("target %s, TLS: %w", t.Name, err)
 		}
 	}
 	if o.Base != "" && !seen[o.Base] {
@@ -97,7 +136,7 @@ func checkAddress(addr string, allowRemote bool) error {
 	if err != nil {
 		return err
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); port != portMark && (err != nil || n == 0) {
+	if n, err := strconv.ParseUint(port, 10, 16); port != portMark && port != tlsPortMark && (err != nil || n == 0) {
 		return fmt.Errorf("address %q: port %q is not within 1..65535", addr, port)
 	}
 	if allowRemote || host == "localhost" {
@@ -116,76 +155,4 @@ func splitAddress(addr string) (host, port string, err error) {
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(addr[:at], "["), "]")
 	return host, addr[at+1:], nil
-}
-
-// Scenario is a shape of traffic: N publishers to N subscribers are N pairs on
-// their own topics; many to one and one to many share one topic.
-type Scenario struct {
-	QoS         byte
-	Publishers  int
-	Subscribers int
-	Persistent  bool // subscribers keep their sessions: the broker owes them every message
-}
-
-var scenarioName = regexp.MustCompile(`^q([012])(p?)-([1-9][0-9]{0,5})-([1-9][0-9]{0,5})$`)
-
-// ParseScenario reads a name such as q0-50-50: QoS, publishers, subscribers;
-// q1p-50-50 has persistent sessions.
-func ParseScenario(name string) (Scenario, error) {
-	m := scenarioName.FindStringSubmatch(name)
-	if m == nil {
-		return Scenario{}, fmt.Errorf("scenario %q is not q<QoS>[p]-<publishers>-<subscribers>, as q0-50-50 or q1p-20-20", name)
-	}
-	pubs, _ := strconv.Atoi(m[3]) // at most six digits: the pattern says so
-	subs, _ := strconv.Atoi(m[4])
-	if pubs != subs && pubs != 1 && subs != 1 {
-		return Scenario{}, fmt.Errorf("scenario %q: counts must be equal (pairs), or one of them 1", name)
-	}
-	if pubs+subs > maxClients {
-		return Scenario{}, fmt.Errorf("scenario %q: more than %d clients", name, maxClients)
-	}
-	s := Scenario{QoS: m[1][0] - '0', Publishers: pubs, Subscribers: subs, Persistent: m[2] != ""}
-	if s.Persistent && s.QoS == 0 {
-		return Scenario{}, fmt.Errorf("scenario %q: a persistent session keeps nothing at QoS 0", name)
-	}
-	return s, nil
-}
-
-// ParseScenarios reads a list of names divided by commas.
-func ParseScenarios(list string) ([]Scenario, error) {
-	var out []Scenario
-	for name := range strings.SplitSeq(list, ",") {
-		s, err := ParseScenario(strings.TrimSpace(name))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, nil
-}
-
-// String returns the name that ParseScenario reads.
-func (s Scenario) String() string {
-	mark := ""
-	if s.Persistent {
-		mark = "p"
-	}
-	return fmt.Sprintf("q%d%s-%d-%d", s.QoS, mark, s.Publishers, s.Subscribers)
-}
-
-func (s Scenario) groups() int {
-	if s.Publishers == s.Subscribers {
-		return s.Publishers
-	}
-	return 1
-}
-
-// window returns how many messages of a group may be on their way when the
-// loop is closed: asked for, or as many as no broker drops.
-func (s Scenario) window(asked, frameSize int) uint64 {
-	if asked > 0 {
-		return uint64(asked)
-	}
-	w := min(groupWindow, max(totalWindow/s.Subscribers, minimumGroup))
-	return uint64(max(1, min(w, groupBytes/frameSize)))
 }

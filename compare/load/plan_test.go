@@ -10,14 +10,14 @@ import (
 
 func TestScenarioNames(t *testing.T) {
 	good := map[string]Scenario{
-		"q0-1-1":    {0, 1, 1, false},
-		"q0-50-50":  {0, 50, 50, false},
-		"q0-100-1":  {0, 100, 1, false},
-		"q0-1-1000": {0, 1, 1000, false},
-		"q1-20-20":  {1, 20, 20, false},
-		"q2-10-10":  {2, 10, 10, false},
-		"q1p-20-20": {1, 20, 20, true},
-		"q2p-1-9":   {2, 1, 9, true},
+		"q0-1-1":    {QoS: 0, Publishers: 1, Subscribers: 1},
+		"q0-50-50":  {QoS: 0, Publishers: 50, Subscribers: 50},
+		"q0-100-1":  {QoS: 0, Publishers: 100, Subscribers: 1},
+		"q0-1-1000": {QoS: 0, Publishers: 1, Subscribers: 1000},
+		"q1-20-20":  {QoS: 1, Publishers: 20, Subscribers: 20},
+		"q2-10-10":  {QoS: 2, Publishers: 10, Subscribers: 10},
+		"q1p-20-20": {QoS: 1, Publishers: 20, Subscribers: 20, Persistent: true},
+		"q2p-1-9":   {QoS: 2, Publishers: 1, Subscribers: 9, Persistent: true},
 	}
 	for name, want := range good {
 		got, err := ParseScenario(name)
@@ -49,6 +49,8 @@ func TestWindowStaysBelowWhatBrokersQueue(t *testing.T) {
 		{"q0-1-1", 0, 64 << 10, 4},
 		{"q0-1-1", 0, 1 << 20, 1},
 		{"q0-50-50", 1, 120, 1},
+		{"q1-20-20", 0, 120, 250},
+		{"q2-10-10", 0, 1000, 49},
 	}
 	for _, tt := range tests {
 		s, err := ParseScenario(tt.scenario)
@@ -109,7 +111,7 @@ func FuzzParseTarget(f *testing.F) {
 func goodOptions() Options {
 	return Options{
 		Targets:   []Target{{Name: "a", Addr: "127.0.0.1:1"}, {Name: "b", Addr: "[::1]:1"}},
-		Scenarios: []Scenario{{0, 1, 1, false}}, Runs: 1, Duration: time.Second, Payload: 100,
+		Scenarios: []Scenario{{QoS: 0, Publishers: 1, Subscribers: 1}}, Runs: 1, Duration: time.Second, Payload: 100,
 	}
 }
 

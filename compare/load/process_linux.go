@@ -23,7 +23,8 @@ const (
 type server struct {
 	target Target
 	addr   string
-	pid    int // 0 when unknown
+	tls    string // empty when it has no TLS listener
+	pid    int    // 0 when unknown
 	proc   *process
 }
 
@@ -38,7 +39,7 @@ type process struct {
 // raise brings a target up: starts it when it has a command, and waits until
 // its port accepts. The caller stops it.
 func raise(ctx context.Context, t Target) (*server, error) {
-	s := &server{target: t, addr: t.Addr, pid: t.PID}
+	s := &server{target: t, addr: t.Addr, tls: t.TLSAddr, pid: t.PID}
 	if len(t.Command) > 0 {
 		if err := s.start(); err != nil {
 			return nil, fmt.Errorf("target %s: starting %s: %w", t.Name, t.Command[0], err)
@@ -52,7 +53,7 @@ func raise(ctx context.Context, t Target) (*server, error) {
 }
 
 func (s *server) start() error {
-	port, err := freePort()
+	ports, err := freePorts()
 	if err != nil {
 		return err
 	}
@@ -60,12 +61,12 @@ func (s *server) start() error {
 	if err != nil {
 		return fmt.Errorf("making its directory: %w", err)
 	}
-	fill := strings.NewReplacer(portMark, port, dirMark, dir)
+	fill := strings.NewReplacer(portMark, ports[0], tlsPortMark, ports[1], dirMark, dir)
 	words := make([]string, len(s.target.Command))
 	for i, w := range s.target.Command {
 		words[i] = fill.Replace(w)
 	}
-	s.addr = fill.Replace(s.addr)
+	s.addr, s.tls = fill.Replace(s.addr), fill.Replace(s.tls)
 	p := &process{cmd: exec.Command(words[0], words[1:]...), dir: dir, ended: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
@@ -135,14 +136,18 @@ func (s *server) stop() {
 	<-p.ended
 }
 
-// freePort finds a loopback port that nobody listens on now.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
+// freePorts finds two loopback ports that nobody listens on now.
+func freePorts() ([2]string, error) {
+	var ports [2]string
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return ports, fmt.Errorf("finding a free port: %w", err)
+		}
+		defer l.Close() // held until both are known: else they could be one
+		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	}
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	return port, l.Close()
+	return ports, nil
 }
 
 // tail keeps the last bytes written to it.

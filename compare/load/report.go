@@ -1,20 +1,22 @@
 package load
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 )
 
 // Run is one measured window. Delivered, the CPU times and the latencies are
 // of the window; Sent, Lost, Duplicates and Unsent of the run from warm-up to
-// drain, so that no loss hides outside the window.
+// drain, so that no loss hides outside the window. For Connects and Idle
+// Delivered counts connections, for the first half of Offline what was stored.
 type Run struct {
+	Kind         Kind    `json:"-"`
 	Scenario     string  `json:"scenario"`
+	Phase        string  `json:"phase,omitempty"` // store or drain, when Offline
 	Target       string  `json:"target"`
 	Number       int     `json:"run"`
 	Seconds      float64 `json:"seconds"`
@@ -23,12 +25,30 @@ type Run struct {
 	GeneratorCPU float64 `json:"generator_cpu_s"` // of bench itself
 	P50          int64   `json:"p50_us"`          // from the due time in an open loop, else from the write
 	P99          int64   `json:"p99_us"`
+	P999         int64   `json:"p999_us"`
 	Max          int64   `json:"max_us"`
 	Sent         uint64  `json:"sent"`
 	Lost         uint64  `json:"lost"`
 	Duplicates   uint64  `json:"duplicates"`
+	Reordered    uint64  `json:"reordered"`
 	Unsent       uint64  `json:"unsent"` // open loop: due, but the broker took no more
+	RSSBefore    int64   `json:"rss_before_bytes,omitempty"`
+	RSSAfter     int64   `json:"rss_after_bytes,omitempty"` // with all Delivered connections open
 	Error        string  `json:"error,omitempty"`
+}
+
+// The phases of an Offline run.
+const (
+	storing  = "store"
+	draining = "drain"
+)
+
+// title names what a summary is of; summaries of one title stand in one table.
+func (s *Summary) title() string {
+	if s.Phase == "" {
+		return s.Scenario
+	}
+	return s.Scenario + " " + s.Phase
 }
 
 // Spread is the median of the runs with their extremes.
@@ -41,7 +61,9 @@ type Spread struct {
 // Summary is what the good runs of a target in a scenario come to. Spreads and
 // latencies are medians over runs; the counts are sums.
 type Summary struct {
+	Kind       Kind    `json:"-"`
 	Scenario   string  `json:"scenario"`
+	Phase      string  `json:"phase,omitempty"`
 	Target     string  `json:"target"`
 	Runs       int     `json:"runs"`
 	Failed     int     `json:"failed"`
@@ -52,8 +74,13 @@ type Summary struct {
 	Generator  float64 `json:"generator_us_per_delivery"`
 	P50        float64 `json:"p50_us"`
 	P99        float64 `json:"p99_us"`
+	P999       float64 `json:"p999_us"`
+	PerConn    Spread  `json:"bytes_per_connection"`
+	RSSBefore  float64 `json:"rss_before_bytes"`
+	RSSAfter   float64 `json:"rss_after_bytes"`
 	Lost       uint64  `json:"lost"`
 	Duplicates uint64  `json:"duplicates"`
+	Reordered  uint64  `json:"reordered"`
 	Unsent     uint64  `json:"unsent"`
 }
 
@@ -76,16 +103,26 @@ func newReport(o Options) Report {
 
 // Summaries returns one summary for each scenario and target, in run order.
 func (r *Report) Summaries() []Summary {
-	type key struct{ scenario, target string }
+	type key struct{ scenario, phase, target string }
 	var order []key
-	runs := map[key][]Run{}
+	runs, rank := map[key][]Run{}, map[string]int{}
 	for _, run := range r.Runs {
-		k := key{run.Scenario, run.Target}
+		if run.Error != "" && run.Kind == Offline {
+			run.Phase = storing // it came to neither half
+		}
+		k := key{run.Scenario, run.Phase, run.Target}
 		if runs[k] == nil {
 			order = append(order, k)
+			if _, known := rank[k.scenario]; !known {
+				rank[k.scenario] = len(rank)
+			}
 		}
 		runs[k] = append(runs[k], run)
 	}
+	// A phase follows the one before of all targets; the runs have them in turn.
+	slices.SortStableFunc(order, func(a, b key) int {
+		return cmp.Or(cmp.Compare(rank[a.scenario], rank[b.scenario]), strings.Compare(b.phase, a.phase))
+	})
 	out := make([]Summary, 0, len(order))
 	for _, k := range order {
 		out = append(out, summarise(runs[k]))
@@ -98,18 +135,21 @@ func (r *Report) addRatios(all []Summary) {
 	base := map[string]float64{}
 	for _, s := range all {
 		if s.Target == r.Base {
-			base[s.Scenario] = s.PerCPU.Median
+			base[s.title()] = s.PerCPU.Median
 		}
 	}
 	for i := range all {
-		if b := base[all[i].Scenario]; b > 0 {
+		if b := base[all[i].title()]; b > 0 {
 			all[i].Ratio = all[i].PerCPU.Median / b
 		}
 	}
 }
 
 func summarise(runs []Run) Summary {
-	s := Summary{Scenario: runs[0].Scenario, Target: runs[0].Target, Runs: len(runs)}
+	s := Summary{
+		Kind: runs[0].Kind, Scenario: runs[0].Scenario, Phase: runs[0].Phase,
+		Target: runs[0].Target, Runs: len(runs),
+	}
 	good := slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return r.Error != "" })
 	s.Failed = len(runs) - len(good)
 	s.PerSecond = spread(good, func(r Run) float64 { return ratio(float64(r.Delivered), r.Seconds) })
@@ -118,9 +158,14 @@ func summarise(runs []Run) Summary {
 	s.Generator = spread(good, func(r Run) float64 { return ratio(r.GeneratorCPU*1e6, float64(r.Delivered)) }).Median
 	s.P50 = spread(good, func(r Run) float64 { return float64(r.P50) }).Median
 	s.P99 = spread(good, func(r Run) float64 { return float64(r.P99) }).Median
+	s.P999 = spread(good, func(r Run) float64 { return float64(r.P999) }).Median
+	s.PerConn = spread(good, func(r Run) float64 { return ratio(float64(r.RSSAfter-r.RSSBefore), float64(r.Delivered)) })
+	s.RSSBefore = spread(good, func(r Run) float64 { return float64(r.RSSBefore) }).Median
+	s.RSSAfter = spread(good, func(r Run) float64 { return float64(r.RSSAfter) }).Median
 	for _, r := range good {
 		s.Lost += r.Lost
 		s.Duplicates += r.Duplicates
+		s.Reordered += r.Reordered
 		s.Unsent += r.Unsent
 	}
 	return s
@@ -159,56 +204,4 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
-}
-
-// WriteTable writes a table for each scenario.
-func (r *Report) WriteTable(w io.Writer) error {
-	var text strings.Builder
-	scenario := ""
-	var table *tabwriter.Writer
-	for _, s := range r.Summaries() {
-		if s.Scenario != scenario {
-			if table != nil {
-				table.Flush() // a strings.Builder takes everything
-			}
-			scenario = s.Scenario
-			fmt.Fprintf(&text, "\n%s, %d B, %s, %g s a run\n", scenario, r.Payload, r.load(), r.Duration)
-			table = tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-			fmt.Fprint(table, "target\truns\tmsg/s\tserver CPU s\tk msg/CPU-s\tmin..max\tto "+r.Base+
-				"\tp50 us\tp99 us\tlost\tdup\tunsent\tbench us/msg\t\n")
-		}
-		s.writeRow(table)
-	}
-	if table != nil {
-		table.Flush()
-	}
-	if _, err := io.WriteString(w, text.String()); err != nil {
-		return fmt.Errorf("writing the table: %w", err)
-	}
-	return nil
-}
-
-func (r *Report) load() string {
-	if r.Rate == 0 {
-		return "saturated"
-	}
-	return fmt.Sprintf("%g msg/s", r.Rate)
-}
-
-func (s *Summary) writeRow(w io.Writer) {
-	runs := strconv.Itoa(s.Runs)
-	if s.Failed > 0 {
-		runs = fmt.Sprintf("%d, %d failed", s.Runs, s.Failed)
-	}
-	perCPU, extremes, times := "-", "-", "-"
-	if s.PerCPU.Median > 0 {
-		perCPU = fmt.Sprintf("%.1f", s.PerCPU.Median/1000)
-		extremes = fmt.Sprintf("%.1f..%.1f", s.PerCPU.Min/1000, s.PerCPU.Max/1000)
-	}
-	if s.Ratio > 0 {
-		times = fmt.Sprintf("%.2f", s.Ratio)
-	}
-	fmt.Fprintf(w, "%s\t%s\t%.0f\t%.2f\t%s\t%s\t%s\t%.0f\t%.0f\t%d\t%d\t%d\t%.3f\t\n",
-		s.Target, runs, s.PerSecond.Median, s.ServerCPU.Median, perCPU, extremes, times,
-		s.P50, s.P99, s.Lost, s.Duplicates, s.Unsent, s.Generator)
 }

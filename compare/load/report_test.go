@@ -32,13 +32,20 @@ func TestTable(t *testing.T) {
 	}
 	want := `
 q0-1-1, 100 B, saturated, 2 s a run
-  target         runs   msg/s  server CPU s  k msg/CPU-s     min..max  to first  p50 us  p99 us  lost  dup  unsent  bench us/msg
-   first            3  100000          1.00        200.0  100.0..300.0      1.00      40     900     3    0       0         2.500
-   other  3, 1 failed  300000          2.00        300.0  200.0..400.0      1.50      40     900     2    0       0         0.938
+  target         runs  k msg/s  k/CPU-s      min..max  to first  lost  dup  late  bench us
+   first            3    100.0    200.0  100.0..300.0      1.00     3    0     0      2.50
+   other  3, 1 failed    300.0    300.0  200.0..400.0      1.50     2    0     0      0.94
 
 q1-2-2, 100 B, saturated, 2 s a run
-   target  runs  msg/s  server CPU s  k msg/CPU-s  min..max  to first  p50 us  p99 us  lost  dup  unsent  bench us/msg
-  unknown     1      5          0.00            -         -         -      40     900     1    0       0     50000.000
+   target  runs  k msg/s  k/CPU-s  min..max  to first  lost  dup  late  bench us
+  unknown     1      0.0        -         -         -     1    0     0  50000.00
+
+Medians, thousands for each second of server CPU; idle: KiB a connection
+   target  q0-1-1  q1-2-2
+    first  200.0!
+    other  300.0!
+  unknown              -!
+
 `
 	if got := squeeze(b.String()); got != squeeze(want) {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

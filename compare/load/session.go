@@ -27,10 +27,9 @@ var refusals = []string{
 func open(ctx context.Context, addr string, l *link, login Login) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	conn, err := dial(ctx, addr)
 	if err != nil {
-		return nil, fmt.Errorf("connecting: %w", err)
+		return nil, err
 	}
 	unhook := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer unhook()
@@ -38,14 +37,30 @@ func open(ctx context.Context, addr string, l *link, login Login) (*net.TCPConn,
 		conn.Close()
 		return nil, errors.Join(err, ctx.Err())
 	}
-	return conn.(*net.TCPConn), nil
+	return conn, nil
 }
 
 func greet(conn net.Conn, l *link, login Login) error {
-	f, err := ask(conn, appendConnect(nil, l.client, login, l.persistent))
+	if err := introduce(conn, appendConnect(nil, l.client, login, l.persistent)); err != nil {
+		return err
+	}
+	if s, ok := l.role.(*subscriber); ok {
+		return s.subscribe(conn)
+	}
+	return nil
+}
+
+// introduce sends CONNECT and wants to be let in.
+func introduce(conn net.Conn, connect []byte) error {
+	f, err := ask(conn, connect)
 	if err != nil {
 		return fmt.Errorf("CONNECT: %w", err)
 	}
+	return f.admitted()
+}
+
+// admitted reads CONNACK.
+func (f frame) admitted() error {
 	if f.kind() != typeConnack || len(f.body) != 2 {
 		return fmt.Errorf("CONNECT answered by packet type %d of %d bytes", f.kind(), len(f.body))
 	}
@@ -55,9 +70,6 @@ func greet(conn net.Conn, l *link, login Login) error {
 			reason = refusals[code]
 		}
 		return fmt.Errorf("connection refused by the broker: %s (code %d)", reason, code)
-	}
-	if s, ok := l.role.(*subscriber); ok {
-		return s.subscribe(conn)
 	}
 	return nil
 }

@@ -9,8 +9,9 @@ import (
 
 // Placeholders in the command and the address of a target that bench starts.
 const (
-	portMark = "{port}" // a free loopback port
-	dirMark  = "{dir}"  // an empty directory, removed at the end
+	portMark    = "{port}"    // a free loopback port
+	tlsPortMark = "{tlsport}" // another one
+	dirMark     = "{dir}"     // an empty directory, removed at the end
 )
 
 // Target is a broker under test: one that runs already (with its pid when its
@@ -18,11 +19,13 @@ const (
 type Target struct {
 	Name    string
 	Addr    string   // host:port; the port may be {port} when Command is set
+	TLSAddr string   // host:port of its TLS listener, empty when it has none; the port may be {tlsport}
 	PID     int      // 0 when unknown
 	Command []string // nil for a broker that runs already
 }
 
-// ParseTarget reads name=host:port[,pid=N] or name=exec:COMMAND ARGS…@host:port.
+// ParseTarget reads name=host:port[,pid=N][,tls=host:port] or
+// name=exec:COMMAND ARGS…@host:port[,tls=host:port].
 // The command is split at blanks, quotes keep blanks together; no shell is involved.
 func ParseTarget(text string) (Target, error) {
 	name, rest, ok := strings.Cut(text, "=")
@@ -54,30 +57,47 @@ func (t *Target) parseCommand(text string) error {
 	if len(words) == 0 {
 		return errors.New("exec: without a command")
 	}
-	t.Command, t.Addr = words, text[at+1:]
-	_, _, err = splitAddress(t.Addr)
-	return err
+	t.Command = words
+	return t.parseAddress(text[at+1:])
 }
 
 func (t *Target) parseAddress(text string) error {
-	addr, options, _ := strings.Cut(text, ",")
-	if strings.Contains(addr, portMark) {
-		return errors.New("{port} is for targets that are started")
-	}
-	if _, _, err := splitAddress(addr); err != nil {
+	addr, options, more := strings.Cut(text, ",")
+	if err := t.checkMark(addr); err != nil {
 		return err
 	}
 	t.Addr = addr
-	if options == "" {
-		return nil
+	for more {
+		var option string
+		option, options, more = strings.Cut(options, ",")
+		if err := t.parseOption(option); err != nil {
+			return err
+		}
 	}
-	value, ok := strings.CutPrefix(options, "pid=")
+	return nil
+}
+
+func (t *Target) parseOption(option string) error {
+	if addr, ok := strings.CutPrefix(option, "tls="); ok {
+		t.TLSAddr = addr
+		return t.checkMark(addr)
+	}
+	value, ok := strings.CutPrefix(option, "pid=")
 	pid, err := strconv.Atoi(value)
-	if !ok || err != nil || pid < 1 {
-		return fmt.Errorf("%q is not pid=N", options)
+	if !ok || err != nil || pid < 1 || len(t.Command) > 0 {
+		return fmt.Errorf("%q is neither tls=host:port nor the pid=N of a broker that runs already", option)
 	}
 	t.PID = pid
 	return nil
+}
+
+// checkMark wants host:port, and a placeholder only where it will be filled in.
+func (t *Target) checkMark(addr string) error {
+	if len(t.Command) == 0 && (strings.Contains(addr, portMark) || strings.Contains(addr, tlsPortMark)) {
+		return errors.New("{port} and {tlsport} are for targets that are started")
+	}
+	_, _, err := splitAddress(addr)
+	return err
 }
 
 // splitWords divides a command line at blanks outside '…' and "…".

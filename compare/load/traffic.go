@@ -10,22 +10,34 @@ type tally struct {
 	sent       uint64 // messages published
 	expected   uint64 // deliveries that they must bring
 	delivered  uint64 // deliveries that came, each counted once
-	skipped    uint64 // deliveries that a later sequence number overtook
-	duplicates uint64 // deliveries that came again or out of order
+	skipped    uint64 // deliveries that a later sequence number overtook, and that have not come since
+	reordered  uint64 // of those delivered: came after all, out of order
+	duplicates uint64 // deliveries that came again
 	unacked    uint64 // publishes without their final acknowledgement
 	backlog    uint64 // open loop: messages due and not yet sent
 	latency    Histogram
 	from, to   int64 // stamps within [from, to) enter latency
 }
 
-// settled tells that nothing more is to come.
+// complete tells that every delivery has come.
+func (t *tally) complete() bool { return t.unacked == 0 && t.delivered >= t.expected }
+
+// deliver counts a delivery and, when its stamp is of the window, its latency.
+func (t *tally) deliver(stamp, now int64) {
+	t.delivered++
+	if stamp >= t.from && stamp < t.to {
+		t.latency.Record(now - stamp)
+	}
+}
+
+// settled tells that nothing more is to come from a broker that keeps the order.
 func (t *tally) settled() bool {
 	return t.unacked == 0 && t.delivered+t.skipped >= t.expected
 }
 
 // events grows with everything that happens; while it stands still, the run does.
 func (t *tally) events() uint64 {
-	return t.sent + t.delivered + t.skipped + t.duplicates - t.unacked
+	return t.sent + t.delivered + t.skipped + t.reordered + t.duplicates - t.unacked
 }
 
 // role is the protocol side of a connection: it takes frames and appends what
@@ -38,6 +50,8 @@ type role interface {
 type link struct {
 	client     string // client id
 	persistent bool   // its session outlives the connection, until traffic.forget
+	away       bool   // not connected with the others: it comes back
+	returning  bool   // its CONNACK has not come yet
 	index      int    // in traffic.links
 	fd         int
 	role       role
@@ -75,7 +89,7 @@ func newTraffic(s Scenario, o Options, id string) *traffic {
 			g.step = 1
 		}
 		g.populate(s, fmt.Sprintf("bench-%s-%d", id, i))
-		if o.Rate == 0 {
+		if o.Rate == 0 && s.Kind != Offline { // whose publishers end with a window that nothing fills
 			g.coalesce(s.QoS)
 		}
 		t.groups = append(t.groups, g)

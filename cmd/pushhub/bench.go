@@ -77,6 +77,7 @@ func benchFlags() []cli.Flag {
 		&cli.IntFlag{Name: "payload", Usage: "payload in `BYTES`; from 16 on latency is measured", Value: 100},
 		&cli.Float64Flag{Name: "rate", Usage: "messages published a second in total", DefaultText: "saturate"},
 		&cli.IntFlag{Name: "window", Usage: "messages under way in a group when saturating", DefaultText: "as many as no broker drops"},
+		&cli.DurationFlag{Name: "settle", Usage: "between two readings of a memory that must stand still", Value: 500 * time.Millisecond},
 		&cli.StringFlag{Name: "user", Usage: "user name for every client"},
 		&cli.StringFlag{Name: "password", Usage: "its password", EnvVars: []string{"PUSHBENCH_PASSWORD"}},
 		&cli.BoolFlag{Name: "allow-remote", Usage: "permit targets beyond loopback"},
@@ -181,7 +182,7 @@ func runBench(c *cli.Context) error {
 	report, benchErr := load.Bench(ctx, load.Options{
 		Targets: targets.list, Scenarios: scenarios, Base: c.String("base"),
 		Runs: c.Int("runs"), Duration: c.Duration("duration"), Warmup: c.Duration("warmup"),
-		Payload: c.Int("payload"), Rate: c.Float64("rate"), Window: c.Int("window"),
+		Payload: c.Int("payload"), Rate: c.Float64("rate"), Window: c.Int("window"), Settle: c.Duration("settle"),
 		Login:       load.Login{User: c.String("user"), Password: c.String("password")},
 		AllowRemote: c.Bool("allow-remote"),
 		Progress: func(r load.Run) {

@@ -23,7 +23,7 @@ const openers = 8
 // measureIdle reads the broker's memory before and after sc.Count connections
 // were opened, each time when it has settled.
 func measureIdle(ctx context.Context, s *server, sc Scenario, o Options) (Run, error) {
-	before, err := settle(ctx, settleStep, s.memory)
+	before, err := settle(ctx, o.Settle, s.memory)
 	if err != nil {
 		return Run{}, err
 	}
@@ -38,7 +38,7 @@ func measureIdle(ctx context.Context, s *server, sc Scenario, o Options) (Run, e
 		return Run{}, err
 	}
 	seconds := time.Since(start).Seconds()
-	after, err := settle(ctx, settleStep, s.memory)
+	after, err := settle(ctx, o.Settle, s.memory)
 	if err != nil {
 		return Run{}, err
 	}
@@ -108,27 +108,29 @@ func (c *crowd) open(ctx context.Context, i int, s *server, secure bool, connect
 	return errors.Join(introduce(conn, connect), ctx.Err())
 }
 
-// gone counts the connections that the broker has ended.
+// gone counts the connections that the broker has ended, whatever it said before.
 func (c *crowd) gone() int {
 	count := 0
 	for _, socket := range c.sockets {
-		raw, err := socket.SyscallConn()
-		if err != nil {
-			count++
-			continue
-		}
-		var buf [1]byte
-		err = raw.Control(func(fd uintptr) {
-			n, _, err := unix.Recvfrom(int(fd), buf[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-			if n == 0 && err == nil || err != nil && !errors.Is(err, unix.EAGAIN) {
-				count++
-			}
-		})
-		if err != nil {
+		if !alive(socket) {
 			count++
 		}
 	}
 	return count
+}
+
+func alive(socket *net.TCPConn) bool {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	ended := true
+	err = raw.Control(func(fd uintptr) {
+		look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(look, 0)
+		ended = err != nil || n > 0 // nothing else was asked for: it is an end or an error
+	})
+	return err == nil && !ended
 }
 
 func (c *crowd) close() {

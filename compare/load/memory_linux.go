@@ -13,7 +13,6 @@ import (
 // Settling: a broker's memory is read when it has stood still for this many
 // readings in a row, or at the last of them.
 const (
-	settleStep   = 500 * time.Millisecond
 	settleStill  = 4
 	settleMost   = 40
 	settleWithin = 0.005 // of the memory itself
@@ -82,7 +81,7 @@ func parseStatm(line []byte) (int64, error) {
 // settle waits until read stands still and returns what it then says.
 func settle(ctx context.Context, step time.Duration, read func() (int64, error)) (int64, error) {
 	last, still := int64(0), 0
-	clock := time.NewTicker(step)
+	clock := time.NewTicker(max(step, time.Millisecond))
 	defer clock.Stop()
 	for range settleMost {
 		now, err := read()

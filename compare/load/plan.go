@@ -44,6 +44,7 @@ type Options struct {
 	Payload   int           // bytes; from 16 on it carries sequence and time
 	Rate      float64       // messages published a second in total; 0 saturates; a scenario's own prevails
 	Window    int           // messages on their way in a group when saturating; 0 chooses; a scenario's own prevails
+	Settle    time.Duration // between two readings of a memory that must stand still
 	Login     Login
 	// AllowRemote permits targets beyond loopback: a load generator aimed at
 	// someone else's broker is an attack.
@@ -71,6 +72,8 @@ func (o *Options) Check() error {
 		return fmt.Errorf("rate %v is not within 0..%d messages/s", o.Rate, maxRate)
 	case o.Window < 0 || o.Window > 1<<20:
 		return fmt.Errorf("window %d is not within 0..%d", o.Window, 1<<20)
+	case o.Settle < 0 || o.Settle > time.Minute:
+		return fmt.Errorf("settling %v is not within 0..1m", o.Settle)
 	case len(o.Login.User) > 0xffff || len(o.Login.Password) > 0xffff:
 		return errors.New("user name or password exceeds 65535 bytes")
 	}

@@ -8,61 +8,6 @@ import (
 	"time"
 )
 
-func TestScenarioNames(t *testing.T) {
-	good := map[string]Scenario{
-		"q0-1-1":    {QoS: 0, Publishers: 1, Subscribers: 1},
-		"q0-50-50":  {QoS: 0, Publishers: 50, Subscribers: 50},
-		"q0-100-1":  {QoS: 0, Publishers: 100, Subscribers: 1},
-		"q0-1-1000": {QoS: 0, Publishers: 1, Subscribers: 1000},
-		"q1-20-20":  {QoS: 1, Publishers: 20, Subscribers: 20},
-		"q2-10-10":  {QoS: 2, Publishers: 10, Subscribers: 10},
-		"q1p-20-20": {QoS: 1, Publishers: 20, Subscribers: 20, Persistent: true},
-		"q2p-1-9":   {QoS: 2, Publishers: 1, Subscribers: 9, Persistent: true},
-	}
-	for name, want := range good {
-		got, err := ParseScenario(name)
-		if err != nil || got != want || got.String() != name {
-			t.Errorf("%s: got %v, error %v", name, got, err)
-		}
-	}
-	for _, name := range []string{"", "q3-1-1", "q0-0-1", "q0-1", "q0-2-3", "q0-1-1-1", "q0-99999-1", "q0-01-1", "Q0-1-1", "q0-9999999-1", "q0p-1-1", "qp1-1-1"} {
-		if _, err := ParseScenario(name); err == nil {
-			t.Errorf("%q was accepted", name)
-		}
-	}
-	if list, err := ParseScenarios("q0-1-1, q1-20-20"); err != nil || len(list) != 2 {
-		t.Errorf("a list: got %v, error %v", list, err)
-	}
-}
-
-func TestWindowStaysBelowWhatBrokersQueue(t *testing.T) {
-	tests := []struct {
-		scenario     string
-		asked, frame int
-		want         uint64
-	}{
-		{"q0-1-1", 0, 120, 1000},
-		{"q0-50-50", 0, 120, 400},
-		{"q0-100-1", 0, 120, 1000},
-		{"q0-1-1000", 0, 120, 20},
-		{"q0-1-10000", 0, 120, 8},
-		{"q0-1-1", 0, 64 << 10, 4},
-		{"q0-1-1", 0, 1 << 20, 1},
-		{"q0-50-50", 1, 120, 1},
-		{"q1-20-20", 0, 120, 250},
-		{"q2-10-10", 0, 1000, 49},
-	}
-	for _, tt := range tests {
-		s, err := ParseScenario(tt.scenario)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := s.window(tt.asked, tt.frame); got != tt.want {
-			t.Errorf("%s, frame of %d: got %d, want %d", tt.scenario, tt.frame, got, tt.want)
-		}
-	}
-}
-
 func TestParseTarget(t *testing.T) {
 	tests := []struct {
 		text string
@@ -74,6 +19,14 @@ func TestParseTarget(t *testing.T) {
 			"m=exec:run  -p {port} 'a b' --to=x@y @127.0.0.1:{port}",
 			Target{Name: "m", Addr: "127.0.0.1:{port}", Command: []string{"run", "-p", "{port}", "a b", "--to=x@y"}},
 		},
+		{
+			"m=exec:run {tlsport}@127.0.0.1:{port},tls=127.0.0.1:{tlsport}",
+			Target{Name: "m", Addr: "127.0.0.1:{port}", TLSAddr: "127.0.0.1:{tlsport}", Command: []string{"run", "{tlsport}"}},
+		},
+		{"m=127.0.0.1:1,tls=127.0.0.1:2,pid=7", Target{Name: "m", Addr: "127.0.0.1:1", TLSAddr: "127.0.0.1:2", PID: 7}},
+		{"m=127.0.0.1:1,tls=127.0.0.1:{tlsport}", Target{}},
+		{"m=127.0.0.1:1,tls=2", Target{}},
+		{"m=exec:run@127.0.0.1:1,pid=7", Target{}},
 		{`m=exec:run "" a,b@localhost:1`, Target{Name: "m", Addr: "localhost:1", Command: []string{"run", "", "a,b"}}},
 		{"m", Target{}},
 		{"=127.0.0.1:1", Target{}},
@@ -91,7 +44,7 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%s: error %v", tt.text, err)
 			continue
 		}
-		if got.Name != tt.want.Name || got.Addr != tt.want.Addr || got.PID != tt.want.PID || !slices.Equal(got.Command, tt.want.Command) {
+		if got.Name != tt.want.Name || got.Addr != tt.want.Addr || got.TLSAddr != tt.want.TLSAddr || got.PID != tt.want.PID || !slices.Equal(got.Command, tt.want.Command) {
 			t.Errorf("%s: got %+v", tt.text, got)
 		}
 	}
@@ -130,6 +83,14 @@ func TestCheckRefusesWhatCannotBeObeyed(t *testing.T) {
 		{"payload", func(o *Options) { o.Payload = maxPayload + 1 }, "payload"},
 		{"rate", func(o *Options) { o.Rate = math.NaN() }, "rate"},
 		{"window", func(o *Options) { o.Window = -1 }, "window"},
+		{"settling", func(o *Options) { o.Settle = time.Hour }, "settling"},
+		{"same scenario", func(o *Options) { o.Scenarios = append(o.Scenarios, o.Scenarios[0]) }, "twice"},
+		{"no TLS there", func(o *Options) { o.Scenarios[0] = Scenario{Kind: Idle, Count: 1, TLS: true} }, "tls="},
+		{"TLS there", func(o *Options) {
+			o.Scenarios[0] = Scenario{Kind: Idle, Count: 1, TLS: true}
+			o.Targets[0].TLSAddr = "127.0.0.1:2"
+		}, ""},
+		{"remote TLS", func(o *Options) { o.Targets[0].TLSAddr = "192.0.2.1:8883" }, "loopback"},
 		{"login", func(o *Options) { o.Login.User = strings.Repeat("x", 1<<16) }, "65535"},
 		{"same name", func(o *Options) { o.Targets[1].Name = "a" }, "twice"},
 		{"unknown base", func(o *Options) { o.Base = "c" }, "base"},

@@ -127,16 +127,18 @@ func benchPlan(c *cli.Context) ([]load.Scenario, error) {
 // withTLS sets behind each scenario of idle connections the same over TLS.
 func withTLS(plan []load.Scenario) ([]load.Scenario, error) {
 	var out []load.Scenario
+	idle := false
 	for _, s := range plan {
 		out = append(out, s)
-		if s.Kind == load.Idle && !s.TLS {
-			s.TLS = true
-			if !slices.Contains(plan, s) {
-				out = append(out, s)
-			}
+		if s.Kind != load.Idle {
+			continue
+		}
+		idle, s.TLS = true, true
+		if !slices.Contains(plan, s) {
+			out = append(out, s)
 		}
 	}
-	if len(out) == len(plan) {
+	if !idle {
 		return nil, errors.New("--tls wants scenarios of idle connections")
 	}
 	return out, nil

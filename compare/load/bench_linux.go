@@ -28,9 +28,10 @@ func Bench(ctx context.Context, o Options) (Report, error) {
 		if err := f.prepare(ctx, sc); err != nil {
 			return report, err
 		}
+		unable := map[string]bool{} // targets for which the scenario is too much: once shows it
 		for n := range o.Runs {
 			for i, t := range o.Targets {
-				if sc.TLS && t.TLSAddr == "" {
+				if sc.TLS && t.TLSAddr == "" || unable[t.Name] {
 					continue
 				}
 				runs, err := benchOne(ctx, f, i, sc, o, n+1)
@@ -39,6 +40,7 @@ func Bench(ctx context.Context, o Options) (Report, error) {
 				}
 				report.Runs = append(report.Runs, runs...)
 				failures = append(failures, err)
+				unable[t.Name] = err != nil && sc.alone()
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 const (
 	perRequest = 100             // filters in a SUBSCRIBE
-	fillTime   = 3 * time.Minute // for the broker to take all subscriptions
+	fillTime   = 2 * time.Minute // for the broker to take all subscriptions
 )
 
 // measureBeside measures pairs at QoS 0 beside sc.Count subscriptions that

@@ -78,6 +78,9 @@ func (r *relay) serve(conn net.Conn) error {
 	if f.kind() == typeSubscribe {
 		return r.subscribe(conn, in, f)
 	}
+	if f.kind() != typePublish {
+		return errors.New("that was all: DISCONNECT")
+	}
 	topic := f.body[2 : 2+binary.BigEndian.Uint16(f.body)]
 	r.mu.Lock()
 	to := r.topics[string(topic)]

@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -74,13 +76,17 @@ func TestBenchMeasuresTheHubBesideItsPeers(t *testing.T) {
 // bench runs short windows, and wants every run to be good.
 func bench(t *testing.T, flags []string) []benchRun {
 	t.Helper()
-	argv := append([]string{"bench", "--json", "--repeats", "1", "--duration", "50ms", "--warmup", "10ms", "--settle", "1ms"}, flags...)
+	saved := filepath.Join(t.TempDir(), "runs.json")
+	argv := append([]string{"bench", "--json", "--save", saved, "--repeats", "1", "--duration", "50ms", "--warmup", "10ms", "--settle", "1ms"}, flags...)
 	cmd := exec.Command(hubtest.Binary(t), argv...)
 	var diagnosis strings.Builder
 	cmd.Stderr = &diagnosis
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, diagnosis.String())
+	}
+	if same, err := os.ReadFile(saved); err != nil || !bytes.Equal(same, out) {
+		t.Errorf("what was saved is not what was printed, error %v", err)
 	}
 	var report struct{ Runs []benchRun }
 	if err := json.Unmarshal(out, &report); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"slices"
 	"strings"
@@ -82,6 +83,7 @@ func benchFlags() []cli.Flag {
 		&cli.StringFlag{Name: "password", Usage: "its password", EnvVars: []string{"PUSHBENCH_PASSWORD"}},
 		&cli.BoolFlag{Name: "allow-remote", Usage: "permit targets beyond loopback"},
 		&cli.BoolFlag{Name: "json", Usage: "print every run as JSON instead of tables"},
+		&cli.PathFlag{Name: "save", Usage: "write every run as JSON to `FILE` as well"},
 	}
 }
 
@@ -195,8 +197,19 @@ func runBench(c *cli.Context) error {
 	if len(report.Runs) == 0 {
 		return benchErr
 	}
+	if path := c.Path("save"); path != "" {
+		benchErr = errors.Join(benchErr, saveReport(report, path))
+	}
 	if c.Bool("json") {
 		return errors.Join(report.WriteJSON(c.App.Writer), benchErr)
 	}
 	return errors.Join(report.WriteTable(c.App.Writer), benchErr)
+}
+
+func saveReport(report load.Report, path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("saving the runs: %w", err)
+	}
+	return errors.Join(report.WriteJSON(file), file.Close())
 }

@@ -58,6 +58,7 @@ type MQTT struct {
 	MaxKeepalive     time.Duration // longest keepalive granted to v5 clients; 0: as they ask
 	SessionExpiryMax time.Duration // longest life of a session without its client; the life of v3 persistent ones
 	ConnectTimeout   time.Duration // from accept to CONNECT
+	SysInterval      time.Duration // how often $SYS is brought up to date; 0: there is no $SYS
 }
 
 // XMPP is the settings of the XMPP front.

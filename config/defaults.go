@@ -22,6 +22,7 @@ func Default() Config {
 			ReceiveMax:       1024,
 			SessionExpiryMax: 7 * day,
 			ConnectTimeout:   10 * time.Second,
+			SysInterval:      10 * time.Second,
 		},
 		XMPP: XMPP{
 			Listen:          "127.0.0.1:5222",

@@ -50,6 +50,7 @@ var keys = []key{
 	{name: "mqtt.max_keepalive", field: func(c *Config) any { return &c.MQTT.MaxKeepalive }, max: 65535 * second, live: true},
 	{name: "mqtt.session_expiry_max", field: func(c *Config) any { return &c.MQTT.SessionExpiryMax }, min: second, max: longest, live: true},
 	{name: "mqtt.connect_timeout", field: func(c *Config) any { return &c.MQTT.ConnectTimeout }, min: second, max: 600 * second, live: true},
+	{name: "mqtt.sys_interval", field: func(c *Config) any { return &c.MQTT.SysInterval }, max: 3600 * second},
 
 	{name: "xmpp.listen", field: func(c *Config) any { return &c.XMPP.Listen }},
 	{name: "xmpp.tls_listen", field: func(c *Config) any { return &c.XMPP.TLSListen }},

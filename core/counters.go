@@ -16,4 +16,6 @@ type Counters struct {
 	Forbidden      atomic.Uint64 // publishes, subscriptions and deliveries refused by access rules
 	Corrupt        atomic.Uint64 // frames and records of the journal that could not be read
 	Wills          atomic.Uint64 // will messages published
+
+	SessionsExpired atomic.Uint64 // sessions ended because their device stayed away
 }

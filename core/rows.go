@@ -44,7 +44,7 @@ func (r *Router) loadRetained(row Row) error {
 	if err != nil {
 		return fmt.Errorf("a retained row: %w", err)
 	}
-	r.retained.values.Set(m.Topic, &retainedValue{m.clone(), pos})
+	r.retained.set(m.Topic, &retainedValue{m.clone(), pos})
 	return nil
 }
 
@@ -145,6 +145,7 @@ func (r *Router) retainedRows(topics map[string]bool) []Row {
 func (r *Router) expireSessions() {
 	for _, s := range r.durableSessions() {
 		if over, epoch := s.overdue(); over {
+			r.Counters.SessionsExpired.Add(1)
 			r.end(s.addr, epoch)
 		}
 	}

@@ -165,6 +165,7 @@ func (e *engine) accept(b *core.Batch, present bool) {
 	defer e.mu.Unlock()
 	if buf, ok := e.begin(b, 0); ok {
 		e.connacked = true
+		e.sent.other.Add(1)
 		e.end(b, append(buf, packet...))
 	}
 }
@@ -236,6 +237,9 @@ func (e *engine) abort(b *core.Batch, reason error) {
 	buf, ok := e.conn.Begin(0)
 	e.ended.Store(true)
 	if ok {
+		if len(last) > 0 {
+			e.sent.other.Add(1)
+		}
 		e.conn.End(append(buf, last...))
 	}
 	b.Touch(e)

@@ -55,7 +55,7 @@ type engine struct {
 	limit     int   // bytes of a packet
 	graceful  bool
 	answered  bool   // an answer may be ready at the end of this Input
-	received  uint64 // publications in this Input
+	input     inputTally
 	msg       core.Message
 	lastTopic []byte
 	lastRoute *core.Route
@@ -75,7 +75,7 @@ type engine struct {
 	greeted atomic.Bool  // CONNECT has come
 	full    atomic.Bool  // a delivery found no room: the core waits for Drained
 	ended   atomic.Bool  // nothing more is appended
-	sent    atomic.Uint64
+	sent    sentTally
 
 	mu        sync.Mutex // guards the rest, and writes as said above
 	ring      qos.Ring
@@ -100,10 +100,7 @@ func (e *engine) Input(b *core.Batch, data []byte) (used int, err error) {
 		e.answered = false
 		e.answer(b)
 	}
-	if e.received > 0 {
-		e.front.count.received.Add(e.received)
-		e.received = 0
-	}
+	e.front.count.add(&e.input)
 	if err != nil && !errors.Is(err, wire.ErrPause) {
 		e.abort(b, err)
 	}
@@ -141,13 +138,15 @@ func (e *engine) frames(b *core.Batch, data []byte) (used int, err error) {
 		if err != nil || f.size == 0 {
 			return used, err
 		}
-		if err = e.handle(b, f); err != nil {
-			if errors.Is(err, errNoRoom) || errors.Is(err, errBusy) {
-				return used, e.stall(b, err)
-			}
-			return used + f.size, err
+		err = e.handle(b, f)
+		if errors.Is(err, errNoRoom) || errors.Is(err, errBusy) {
+			return used, e.stall(b, err)
 		}
+		e.input.packets++
 		used += f.size
+		if err != nil {
+			return used, err
+		}
 	}
 }
 
@@ -172,7 +171,7 @@ func (e *engine) handle(b *core.Batch, f frame) error {
 	if f.kind == packets.Publish && e.stage == connected {
 		err := e.publish(b, f)
 		if err == nil {
-			e.received++
+			e.input.publication(len(e.msg.Payload))
 		}
 		return err
 	}
@@ -224,6 +223,7 @@ func (e *engine) end(b *core.Batch, buf []byte) {
 // send appends a packet that must be sent whatever the bound.
 func (e *engine) send(b *core.Batch, packet []byte) {
 	if buf, ok := e.begin(b, 0); ok {
+		e.sent.other.Add(1)
 		e.end(b, append(buf, packet...))
 	}
 }

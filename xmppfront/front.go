@@ -94,6 +94,7 @@ type counters struct {
 	iqsIn, presencesIn                atomic.Uint64
 	ignored, queueFull, notifications atomic.Uint64
 	resumed                           atomic.Uint64
+	payloadIn, payloadOut             atomic.Uint64 // bytes
 }
 
 // Stats is a snapshot of a Front's counters.

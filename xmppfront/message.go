@@ -186,6 +186,7 @@ func (e *engine) publish(b *core.Batch, topic []byte, rec publish) error {
 		e.pending[e.token] = rec
 		e.mu.Unlock()
 	}
+	e.front.counts.payloadIn.Add(uint64(len(e.msg.Payload)))
 	pending, err := e.own.Publish(b, rt, &e.msg, 0, e.token)
 	if pending {
 		e.counted = false // Stored resolves it

@@ -31,7 +31,7 @@ type hub struct {
 	keys *keyring
 
 	listeners struct{ mqtt, mqtts, ws, wss, unix, xmpp, xmpps net.Listener } // nil: not open
-	stop      context.CancelFunc                                             // ends the router
+	stop      context.CancelFunc                                             // ends the router and $SYS
 	work      errgroup.Group                                                 // the router and the listeners
 	failed    chan error                                                     // the first error of work; capacity 1, never closed
 }
@@ -59,6 +59,7 @@ func startHub(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *hub,
 	if err := h.startFronts(cfg, log); err != nil {
 		return nil, err
 	}
+	h.startSys(ctx, cfg)
 	h.control, err = listenControl(cfg.DataDir, h)
 	return h, err
 }

@@ -3,7 +3,7 @@
 // another. It knows no protocol: the bytes go to a Handler, which is an engine of
 // mqttfront or xmppfront. It must never look inside the bytes.
 //
-// Lock order: a Conn's mu is a leaf; nothing is called while it is held.
+// Lock order: Server.mu, then a Conn's mu, which is a leaf; nothing is called while it is held.
 package wire
 
 import (

@@ -39,13 +39,15 @@ type Server struct {
 
 	badHeaders atomic.Uint64
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards what follows; a Conn's mu may be taken under it
 	conns     map[*Conn]struct{}
 	held      map[net.Conn]struct{} // those whose PROXY header is awaited
 	listeners []net.Listener
 	sockets   []io.Closer // of listeners that event loops serve
 	loops     []*loop     // of plain TCP connections
 	stopped   bool
+	accepted  uint64
+	past      Moved // by connections that have ended
 }
 
 // NewServer makes a server without listeners. Its sweeper runs until Shutdown.
@@ -169,6 +171,7 @@ func (s *Server) add(c *Conn) bool {
 		return false
 	}
 	s.conns[c] = struct{}{}
+	s.accepted++
 	s.wg.Add(1)
 	return true
 }
@@ -177,6 +180,7 @@ func (s *Server) add(c *Conn) bool {
 func (s *Server) gone(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	s.past.add(c)
 	s.mu.Unlock()
 	s.wg.Done()
 }

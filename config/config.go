@@ -115,10 +115,19 @@ type Journal struct {
 
 // Limits bounds memory.
 type Limits struct {
-	MaxConnections  int  // over all fronts
-	QueueBytes      Size // out-queue of one connection
-	Window          int  // unacknowledged deliveries of one session
-	OfflineMessages int  // kept for one session that is away
+	MaxConnections        int           // over all fronts
+	QueueBytes            Size          // out-queue of one connection
+	Window                int           // unacknowledged deliveries of one session
+	OfflineMessages       int           // kept for one session that is away
+	OfflineBytes          Size          // of them
+	OfflineAge            time.Duration // of them; 0: as long as the journal keeps them
+	Subscriptions         int           // filters of one session
+	TopicBytes            int           // length of a topic name or filter
+	TopicLevels           int           // levels of one
+	ConnectionsPerAddress int           // of one front from one remote address; 0: no bound
+	ConnectRate           int           // connections a second that one front accepts; 0: no bound
+	PublishRate           int           // messages a second that one connection may publish; 0: no bound
+	PublishBytes          Size          // bytes a second of them; 0: no bound
 }
 
 // ACL is the access rules; auth.ParseRule describes one.

@@ -41,6 +41,10 @@ func Default() Config {
 			QueueBytes:      1 << 20,
 			Window:          256,
 			OfflineMessages: 100_000,
+			OfflineBytes:    256 << 20,
+			Subscriptions:   10_000,
+			TopicBytes:      65535,
+			TopicLevels:     128,
 		},
 		ACL: ACL{Default: "allow"},
 	}

@@ -83,6 +83,16 @@ var keys = []key{
 	{name: "limits.queue_bytes", field: func(c *Config) any { return &c.Limits.QueueBytes }, min: 4 * kib, max: gib, live: true},
 	{name: "limits.window", field: func(c *Config) any { return &c.Limits.Window }, min: 1, max: 65535, live: true},
 	{name: "limits.offline_messages", field: func(c *Config) any { return &c.Limits.OfflineMessages }, max: 1_000_000_000, live: true},
+	// Bytes are counted in 32 bits.
+	{name: "limits.offline_bytes", field: func(c *Config) any { return &c.Limits.OfflineBytes }, min: mib, max: 4*gib - 1},
+	{name: "limits.offline_age", field: func(c *Config) any { return &c.Limits.OfflineAge }, max: longest},
+	{name: "limits.subscriptions", field: func(c *Config) any { return &c.Limits.Subscriptions }, min: 1, max: 10_000_000},
+	{name: "limits.topic_bytes", field: func(c *Config) any { return &c.Limits.TopicBytes }, min: 1, max: 65535},
+	{name: "limits.topic_levels", field: func(c *Config) any { return &c.Limits.TopicLevels }, min: 1, max: 128},
+	{name: "limits.connections_per_address", field: func(c *Config) any { return &c.Limits.ConnectionsPerAddress }, max: 10_000_000},
+	{name: "limits.connect_rate", field: func(c *Config) any { return &c.Limits.ConnectRate }, max: 1_000_000},
+	{name: "limits.publish_rate", field: func(c *Config) any { return &c.Limits.PublishRate }, max: 1_000_000_000},
+	{name: "limits.publish_bytes", field: func(c *Config) any { return &c.Limits.PublishBytes }, max: 64 * gib},
 
 	{name: "acl.default", field: func(c *Config) any { return &c.ACL.Default }, choices: []string{"allow", "deny"}, live: true},
 	{name: "acl.hide_sys", field: func(c *Config) any { return &c.ACL.HideSys }, live: true},

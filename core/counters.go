@@ -14,6 +14,7 @@ type Counters struct {
 	Expired        atomic.Uint64 // deliveries whose message expired first
 	Gone           atomic.Uint64 // deliveries whose record retention had removed
 	Forbidden      atomic.Uint64 // publishes, subscriptions and deliveries refused by access rules
+	OverSubscribed atomic.Uint64 // subscriptions refused because the session has as many as it may
 	Corrupt        atomic.Uint64 // frames and records of the journal that could not be read
 	Wills          atomic.Uint64 // will messages published
 

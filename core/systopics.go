@@ -51,6 +51,7 @@ var sysValues = []struct {
 
 	// What was refused, by cause; Traffic says more of each.
 	{"pushhub/refused/forbidden", number(func(s *sysTree) uint64 { return s.r.Counters.Forbidden.Load() })},
+	{"pushhub/refused/subscriptions", number(func(s *sysTree) uint64 { return s.r.Counters.OverSubscribed.Load() })},
 	{"pushhub/refused/connections", number(func(s *sysTree) uint64 { return s.traffic.OverConnections })},
 	{"pushhub/refused/address", number(func(s *sysTree) uint64 { return s.traffic.OverAddress })},
 	{"pushhub/refused/logins", number(func(s *sysTree) uint64 { return s.traffic.LoginsRefused })},

@@ -54,7 +54,7 @@ type engine struct {
 	failed    error // of Login or Attach
 	limit     int   // bytes of a packet
 	graceful  bool
-	answered  bool   // an answer may be ready at the end of this Input
+	answered  bool // an answer may be ready at the end of this Input
 	input     inputTally
 	msg       core.Message
 	lastTopic []byte

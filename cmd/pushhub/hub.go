@@ -77,7 +77,9 @@ func (h *hub) startCore(ctx context.Context, cfg config.Config, log *slog.Logger
 	h.router = core.NewRouter(core.Options{
 		Journal: h.bus.Journal(), Rows: h.bus.Rows(), ACL: acl,
 		Log: log.With("part", "core"), Window: cfg.Limits.Window,
-		OfflineMessages: cfg.Limits.OfflineMessages, Checkpoint: checkpointBytes(int64(cfg.Journal.MaxBytes)),
+		OfflineMessages: cfg.Limits.OfflineMessages, OfflineBytes: int64(cfg.Limits.OfflineBytes), OfflineAge: cfg.Limits.OfflineAge,
+		Subscriptions: cfg.Limits.Subscriptions, TopicBytes: cfg.Limits.TopicBytes, TopicLevels: cfg.Limits.TopicLevels,
+		Checkpoint: checkpointBytes(int64(cfg.Journal.MaxBytes)),
 	})
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stop = stop

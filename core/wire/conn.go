@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,7 @@ const (
 // was appended is written by Flush.
 type Conn struct {
 	server  *Server
+	from    netip.Addr    // see From; set once
 	handler Handler       // set once, before the connection is known to anybody
 	last    atomic.Int64  // when input came last, Unix nanoseconds
 	in      atomic.Uint64 // bytes read; the reader alone writes it

@@ -60,6 +60,7 @@ type engine struct {
 	lastTopic []byte
 	lastRoute *core.Route
 	aliases   *[aliasMax + 1][]byte
+	pace      *pace // nil: it may publish as fast as it can
 
 	// Set before the session begins, read-only from then on.
 	version   byte // written under mu
@@ -85,7 +86,7 @@ type engine struct {
 }
 
 func newEngine(f *Front, conn link, now time.Time) *engine {
-	return &engine{front: f, conn: conn, since: now, limit: min(connectLimit, f.opt.MaxPacketSize)}
+	return &engine{front: f, conn: conn, since: now, limit: min(connectLimit, f.opt.MaxPacketSize), pace: newPace(f.opt)}
 }
 
 // Input handles the packets of one read. What they cause is written once, at its end.
@@ -139,7 +140,7 @@ func (e *engine) frames(b *core.Batch, data []byte) (used int, err error) {
 			return used, err
 		}
 		err = e.handle(b, f)
-		if errors.Is(err, errNoRoom) || errors.Is(err, errBusy) {
+		if errors.Is(err, errNoRoom) || errors.Is(err, errBusy) || errors.Is(err, errTooFast) {
 			return used, e.stall(b, err)
 		}
 		e.input.packets++
@@ -155,7 +156,10 @@ func (e *engine) frames(b *core.Batch, data []byte) (used int, err error) {
 func (e *engine) stall(b *core.Batch, why error) error {
 	e.answer(b)
 	e.stalled.Store(true)
-	if errors.Is(why, errNoRoom) && e.hasRoom() {
+	switch {
+	case errors.Is(why, errTooFast):
+		e.slowDown()
+	case errors.Is(why, errNoRoom) && e.hasRoom():
 		e.wake() // what made room looked for a stalled input too early
 	}
 	return wire.ErrPause
@@ -169,9 +173,13 @@ func (e *engine) hasRoom() bool {
 
 func (e *engine) handle(b *core.Batch, f frame) error {
 	if f.kind == packets.Publish && e.stage == connected {
+		if e.pace != nil && e.pace.tooFast(f, time.Now()) {
+			return errTooFast
+		}
 		err := e.publish(b, f)
 		if err == nil {
 			e.input.publication(len(e.msg.Payload))
+			e.pace.taken()
 		}
 		return err
 	}

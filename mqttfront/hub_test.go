@@ -92,6 +92,8 @@ type fakeSession struct {
 	drained  int
 	expiry   time.Duration
 	fanout   []core.Device
+
+	onPublish func()
 }
 
 func (s *fakeSession) note(format string, args ...any) {
@@ -112,6 +114,9 @@ func (s *fakeSession) Route(name []byte) (*core.Route, error) {
 
 func (s *fakeSession) Publish(b *core.Batch, rt *core.Route, m *core.Message, packet uint16, token uint64) (bool, error) {
 	m.Topic = rt.Topic
+	if s.onPublish != nil {
+		s.onPublish()
+	}
 	for _, d := range s.fanout {
 		d.Deliver(b, core.Delivery{Message: m})
 	}

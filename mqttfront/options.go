@@ -23,6 +23,15 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// MaxConns bounds the connections; 0: no bound but the system's.
 	MaxConns int
+	// ConnsPerAddress bounds those from one address; 0: no bound. See wire.Options.
+	ConnsPerAddress int
+	// ConnRate is how many connections a second are accepted; 0: no bound.
+	ConnRate int
+	// PublishRate and PublishBytes are how many messages, and bytes of PUBLISH
+	// packets, a second a client may send after the first second's worth. One that
+	// sends more is not read from until it may again. 0: no bound.
+	PublishRate  int
+	PublishBytes int
 	// QueueBytes bounds the out-queue of a connection: 1 MiB. A client that lets
 	// twice as much pile up is not read from until it has taken some of it.
 	QueueBytes int

@@ -60,7 +60,8 @@ func (f *Front) Traffic() core.Traffic {
 		PacketsIn: c.packetsIn.Load(), PacketsOut: c.packetsOut.Load(),
 		PublishesIn: c.received.Load(), PublishesOut: c.sent.Load(),
 		PublishBytesIn: c.bytesIn.Load(), PublishBytesOut: c.bytesOut.Load(),
-		OverConnections: f.server.Refused(), LoginsRefused: c.rejected.Load(),
+		OverConnections: f.server.Refused(), OverAddress: f.server.OverAddress(), Waited: f.server.Waited(),
+		LoginsRefused: c.rejected.Load(), Paused: c.paused.Load(),
 		Malformed: c.malformed.Load(), Silent: c.keepalive.Load(),
 	}
 }

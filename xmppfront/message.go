@@ -26,6 +26,7 @@ type publish struct {
 // message takes a message stanza. RFC 6121 §5.2
 func (e *engine) message(b *core.Batch, s *framer.Stanza) {
 	e.front.counts.messagesIn.Add(1)
+	e.pace.pay(e.size)
 	if !e.ownFrom(b, s) {
 		return
 	}

@@ -13,6 +13,7 @@ func (f *Front) Traffic() core.Traffic {
 		PacketsIn: s.MessagesIn + s.IQsIn + s.PresencesIn, PacketsOut: out,
 		PublishesIn: in, PublishesOut: out,
 		PublishBytesIn: f.counts.payloadIn.Load(), PublishBytesOut: f.counts.payloadOut.Load(),
-		OverConnections: s.Refused, LoginsRefused: s.BadLogins, Malformed: s.StreamErrors,
+		OverConnections: s.Refused, OverAddress: f.server.OverAddress(), Waited: f.server.Waited(),
+		Paused: f.counts.paused.Load(), LoginsRefused: s.BadLogins, Malformed: s.StreamErrors,
 	}
 }

@@ -189,6 +189,8 @@ func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 		MaxKeepalive: cfg.MQTT.MaxKeepalive, SessionExpiryMax: cfg.MQTT.SessionExpiryMax,
 		ConnectTimeout: cfg.MQTT.ConnectTimeout,
 		MaxConns:       cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
+		ConnsPerAddress: cfg.Limits.ConnectionsPerAddress, ConnRate: cfg.Limits.ConnectRate,
+		PublishRate: cfg.Limits.PublishRate, PublishBytes: int(cfg.Limits.PublishBytes),
 		CertUser: cfg.MQTT.CertUser == "cn", Window: cfg.Limits.Window, Log: log.With("part", "mqtt"),
 	})
 	h.xmpp, err = xmppfront.New(h.router, xmppfront.Options{
@@ -196,6 +198,8 @@ func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 		Registration: cfg.RegistrationOpen(), PlainWithoutTLS: cfg.PlainWithoutTLSAllowed(),
 		TLS: h.keys.config("xmpp-client"), MaxStanza: int(cfg.XMPP.MaxStanzaSize), LoginTimeout: cfg.XMPP.LoginTimeout,
 		MaxConns: cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
+		ConnsPerAddress: cfg.Limits.ConnectionsPerAddress, ConnRate: cfg.Limits.ConnectRate,
+		PublishRate: cfg.Limits.PublishRate, PublishBytes: int(cfg.Limits.PublishBytes),
 		ScramKey: scramKey, Version: version(), Log: log.With("part", "xmpp"),
 	})
 	if err != nil {

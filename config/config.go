@@ -125,6 +125,7 @@ type Limits struct {
 	TopicBytes            int           // length of a topic name or filter
 	TopicLevels           int           // levels of one
 	ConnectionsPerAddress int           // of one front from one remote address; 0: no bound
+	LoginDelay            time.Duration // longest delay after wrong passwords; 0: none
 	ConnectRate           int           // connections a second that one front accepts; 0: no bound
 	PublishRate           int           // messages a second that one connection may publish; 0: no bound
 	PublishBytes          Size          // bytes a second of them; 0: no bound

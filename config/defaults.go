@@ -45,6 +45,7 @@ func Default() Config {
 			Subscriptions:   10_000,
 			TopicBytes:      65535,
 			TopicLevels:     128,
+			LoginDelay:      10 * time.Second,
 		},
 		ACL: ACL{Default: "allow"},
 	}

@@ -91,6 +91,8 @@ var keys = []key{
 	{name: "limits.topic_levels", field: func(c *Config) any { return &c.Limits.TopicLevels }, min: 1, max: 128},
 	{name: "limits.connections_per_address", field: func(c *Config) any { return &c.Limits.ConnectionsPerAddress }, max: 10_000_000},
 	{name: "limits.connect_rate", field: func(c *Config) any { return &c.Limits.ConnectRate }, max: 1_000_000},
+	// A login that waits must end before the fronts give it up.
+	{name: "limits.login_delay", field: func(c *Config) any { return &c.Limits.LoginDelay }, max: 15 * second},
 	{name: "limits.publish_rate", field: func(c *Config) any { return &c.Limits.PublishRate }, max: 1_000_000_000},
 	{name: "limits.publish_bytes", field: func(c *Config) any { return &c.Limits.PublishBytes }, max: 64 * gib},
 

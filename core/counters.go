@@ -18,5 +18,7 @@ type Counters struct {
 	Corrupt        atomic.Uint64 // frames and records of the journal that could not be read
 	Wills          atomic.Uint64 // will messages published
 
+	LoginsDelayed   atomic.Uint64 // logins that had to wait because of wrong passwords before
+	LoginsOverTried atomic.Uint64 // logins that were not checked because too many wait already
 	SessionsExpired atomic.Uint64 // sessions ended because their device stayed away
 }

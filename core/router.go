@@ -31,6 +31,7 @@ type Options struct {
 	Subscriptions   int           // most filters of a session; 0: 10,000
 	TopicBytes      int           // longest topic name or filter; 0: 65,535
 	TopicLevels     int           // most levels of one; 0: 128
+	LoginDelay      time.Duration // longest delay after wrong passwords; 0: none
 	Checkpoint      int64         // bytes of journal after which a checkpoint is written; 0: 64 MiB
 	Flush           time.Duration // how often cursors and rows are written; 0: 500 ms
 }
@@ -115,7 +116,7 @@ func NewRouter(opt Options) *Router {
 	}
 	r := &Router{
 		opt: opt, acl: opt.ACL, log: opt.Log,
-		accounts: newAccounts(), frames: newFrames(opt.FrameCache),
+		accounts: newAccounts(opt.LoginDelay), frames: newFrames(opt.FrameCache),
 		sessions: map[Address]*Session{},
 		online:   topic.NewIndex[*subscriber](),
 		durable:  topic.NewIndex[*durableFilter](),

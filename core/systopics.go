@@ -55,6 +55,8 @@ var sysValues = []struct {
 	{"pushhub/refused/connections", number(func(s *sysTree) uint64 { return s.traffic.OverConnections })},
 	{"pushhub/refused/address", number(func(s *sysTree) uint64 { return s.traffic.OverAddress })},
 	{"pushhub/refused/logins", number(func(s *sysTree) uint64 { return s.traffic.LoginsRefused })},
+	{"pushhub/refused/tries", number(func(s *sysTree) uint64 { return s.r.Counters.LoginsOverTried.Load() })},
+	{"pushhub/waited/logins", number(func(s *sysTree) uint64 { return s.r.Counters.LoginsDelayed.Load() })},
 	{"pushhub/waited/connections", number(func(s *sysTree) uint64 { return s.traffic.Waited })},
 	{"pushhub/waited/publishers", number(func(s *sysTree) uint64 { return s.traffic.Paused })},
 	{"pushhub/ended/malformed", number(func(s *sysTree) uint64 { return s.traffic.Malformed })},

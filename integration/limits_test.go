@@ -138,3 +138,52 @@ func TestPublishersAreSlowedDownNotRefused(t *testing.T) {
 		}
 	})
 }
+
+// refusedLogin tries a wrong password over MQTT and waits for the answer.
+func refusedLogin(t *testing.T, h *hubtest.Hub, user string) {
+	t.Helper()
+	raw := dialRaw(t, h.MQTT)
+	raw.write(connectPacket5("guesser", withLogin(user, "wrong")))
+	raw.wantConnack(0x86)
+}
+
+func TestGuessingPasswordsIsSlowForTheGuesserAlone(t *testing.T) {
+	t.Parallel()
+	h := hubtest.StartHub(t)
+	h.AddUser("ada", "bob")
+	begun := time.Now()
+	for range 3 {
+		refusedLogin(t, h, "ada")
+	}
+	guess := dialRaw(t, h.MQTT)
+	guess.write(connectPacket5("guesser", withLogin("ada", "wrong")))
+
+	for name, from := range map[string]struct{ user, address string }{
+		"another account at the same address": {"bob", "127.0.0.1"},
+		"the same account at another address": {"ada", "127.0.0.2"},
+	} {
+		far, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from.address)}}).Dial("tcp", h.MQTT)
+		if err != nil {
+			t.Fatalf("connecting from %s: %v", from.address, err)
+		}
+		raw := newRaw(t, far)
+		raw.write(connectPacket5(name, withLogin(from.user, hubtest.Password)))
+		raw.wantConnack(0)
+		if took := time.Since(begun); took >= time.Second {
+			t.Errorf("%s: the login came after %v", name, took)
+		}
+	}
+	guess.wantConnack(0x86)
+	if took := time.Since(begun); took < time.Second {
+		t.Errorf("the fourth wrong password was answered after %v", took)
+	}
+	boundStream(t, h, "ada") // over the other front, which waits for the same delay
+	if took := time.Since(begun); took < 3*time.Second {
+		t.Errorf("the next login was let in after %v", took)
+	}
+	begun = time.Now()
+	refusedLogin(t, h, "ada")
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("after a good login, a wrong password was answered after %v", took)
+	}
+}

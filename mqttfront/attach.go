@@ -81,7 +81,7 @@ func (e *engine) login(b *core.Batch) error {
 	e.stage = loggingIn
 	e.shut()
 	ctx, cancel := context.WithTimeout(context.Background(), loginTimeout)
-	e.front.hub.Login(ctx, g.user, g.password, func(account string, err error) {
+	e.front.hub.Login(ctx, e.conn.From(), g.user, g.password, func(account string, err error) {
 		cancel()
 		e.account, e.failed = account, err
 		e.open()

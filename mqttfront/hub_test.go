@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func (h *fakeHub) release() {
 	}
 }
 
-func (h *fakeHub) Login(_ context.Context, name, password string, done func(string, error)) {
+func (h *fakeHub) Login(_ context.Context, _ netip.Addr, name, password string, done func(string, error)) {
 	h.later(func() {
 		if name == "alice" && password == "secret" {
 			done("alice", nil)
@@ -265,6 +266,7 @@ func (l *fakeLink) Close(cause error) {
 func (l *fakeLink) Resume()                   { l.resumed++ }
 func (l *fakeLink) LastInput() time.Time      { return l.last }
 func (l *fakeLink) TLS() *tls.ConnectionState { return l.tls }
+func (l *fakeLink) From() netip.Addr          { return netip.Addr{} }
 func (l *fakeLink) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1} }
 
 // A rig is an engine with fakes on both sides.

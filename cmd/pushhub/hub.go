@@ -78,7 +78,7 @@ func (h *hub) startCore(ctx context.Context, cfg config.Config, log *slog.Logger
 		Journal: h.bus.Journal(), Rows: h.bus.Rows(), ACL: acl,
 		Log: log.With("part", "core"), Window: cfg.Limits.Window,
 		OfflineMessages: cfg.Limits.OfflineMessages, OfflineBytes: int64(cfg.Limits.OfflineBytes), OfflineAge: cfg.Limits.OfflineAge,
-		Subscriptions: cfg.Limits.Subscriptions, TopicBytes: cfg.Limits.TopicBytes, TopicLevels: cfg.Limits.TopicLevels,
+		Subscriptions: cfg.Limits.Subscriptions, TopicBytes: cfg.Limits.TopicBytes, TopicLevels: cfg.Limits.TopicLevels, LoginDelay: cfg.Limits.LoginDelay,
 		Checkpoint: checkpointBytes(int64(cfg.Journal.MaxBytes)),
 	})
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))

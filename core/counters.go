@@ -9,6 +9,7 @@ type Counters struct {
 	DroppedSlow    atomic.Uint64 // QoS 0 deliveries to devices whose out-queue was full
 	DroppedQueue   atomic.Uint64 // deliveries to clean sessions whose queue was full
 	DroppedOffline atomic.Uint64 // records beyond what may wait for a session
+	DroppedOld     atomic.Uint64 // records that waited too long for a session that is away
 	DroppedBusy    atomic.Uint64 // retained QoS 0 messages that the journal had no room for
 	DroppedDevice  atomic.Uint64 // deliveries that the device can never take
 	Expired        atomic.Uint64 // deliveries whose message expired first

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pushhub/bus"
 	"pushhub/core"
@@ -142,5 +143,47 @@ func TestTopicsBeyondTheLimits(t *testing.T) {
 	}
 	if errs := a.ask("$SYS/broker/load/messages/received/1min"); errs[0] != nil {
 		t.Errorf("the hub's own topics are not limited: %v", errs[0])
+	}
+}
+
+func TestMessagesThatWaitTooLongForWhoIsAwayAreDropped(t *testing.T) {
+	const age = 700 * time.Millisecond
+	store := bus.NewMemory()
+	h := newHub(t, store) // keeps them as long as the journal does
+	away, there := h.attach(durable("u", "away")), h.attach(durable("u", "there"))
+	sub := core.Subscription{Filter: "t", QoS: 1}
+	away.subscribe(sub)
+	there.subscribe(sub)
+	away.leave(true)
+	there.set(func(d *device) { d.full = true }) // it is slow, but there
+	p := h.attach(clean("u", "p"))
+	p.publish("t", "old 1", 1, false)
+	p.publish("t", "old 2", 1, false)
+	there.leave(true)
+	p.leave(true)
+	h.stop()
+
+	h = newHubWith(t, store, core.Options{OfflineAge: age})
+	there, p = h.attach(durable("u", "there")), h.attach(clean("u", "p"))
+	waitFor(t, "what is old to be dropped", func() bool { return h.Counters.DroppedOld.Load() == 2 })
+	p.publish("t", "new", 1, false)
+	h.attach(durable("u", "away")).expect(t, "new")
+	there.expect(t, "old 1", "old 2", "new")
+	if n := h.Counters.DroppedOld.Load(); n != 2 {
+		t.Errorf("%d were dropped", n)
+	}
+}
+
+// waitFor waits for what another goroutine is about to do.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); !ok(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waiting for %s", what)
+		}
 	}
 }

@@ -80,6 +80,7 @@ type Router struct {
 		bytes      atomic.Int64 // of frames applied since
 		old        atomic.Bool  // something durable changed since
 		written    time.Time
+		ages       ages
 	}
 
 	tail tail // belongs to the goroutine that follows the journal

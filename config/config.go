@@ -54,6 +54,7 @@ type MQTT struct {
 	CertUser         string        // off, cn: what of a verified certificate names the account of a client that names none
 	Anonymous        Auto          // clients without a user name; see Config.AnonymousAllowed
 	MaxPacketSize    Size          // largest packet accepted
+	MaxConnectSize   Size          // largest CONNECT
 	ReceiveMax       int           // QoS 1 and 2 publishes in flight from one client
 	MaxKeepalive     time.Duration // longest keepalive granted to v5 clients; 0: as they ask
 	SessionExpiryMax time.Duration // longest life of a session without its client; the life of v3 persistent ones

@@ -19,6 +19,7 @@ func Default() Config {
 			CertUser:         off,
 			Anonymous:        auto,
 			MaxPacketSize:    1 << 20,
+			MaxConnectSize:   96 << 10,
 			ReceiveMax:       1024,
 			SessionExpiryMax: 7 * day,
 			ConnectTimeout:   10 * time.Second,

@@ -46,6 +46,7 @@ var keys = []key{
 	{name: "mqtt.anonymous", field: func(c *Config) any { return &c.MQTT.Anonymous }, live: true},
 	// [MQTT-2.1.4]: a packet may reach 256 MiB, but the bus carries no message above 64 MiB.
 	{name: "mqtt.max_packet_size", field: func(c *Config) any { return &c.MQTT.MaxPacketSize }, min: kib, max: 64 * mib, live: true},
+	{name: "mqtt.max_connect_size", field: func(c *Config) any { return &c.MQTT.MaxConnectSize }, min: kib, max: mib},
 	{name: "mqtt.receive_max", field: func(c *Config) any { return &c.MQTT.ReceiveMax }, min: 1, max: 65535, live: true},
 	{name: "mqtt.max_keepalive", field: func(c *Config) any { return &c.MQTT.MaxKeepalive }, max: 65535 * second, live: true},
 	{name: "mqtt.session_expiry_max", field: func(c *Config) any { return &c.MQTT.SessionExpiryMax }, min: second, max: longest, live: true},
@@ -82,7 +83,7 @@ var keys = []key{
 	{name: "limits.max_connections", field: func(c *Config) any { return &c.Limits.MaxConnections }, min: 1, max: 10_000_000, live: true},
 	{name: "limits.queue_bytes", field: func(c *Config) any { return &c.Limits.QueueBytes }, min: 4 * kib, max: gib, live: true},
 	{name: "limits.window", field: func(c *Config) any { return &c.Limits.Window }, min: 1, max: 65535, live: true},
-	{name: "limits.offline_messages", field: func(c *Config) any { return &c.Limits.OfflineMessages }, max: 1_000_000_000, live: true},
+	{name: "limits.offline_messages", field: func(c *Config) any { return &c.Limits.OfflineMessages }, min: 1, max: 1_000_000_000, live: true},
 	// Bytes are counted in 32 bits.
 	{name: "limits.offline_bytes", field: func(c *Config) any { return &c.Limits.OfflineBytes }, min: mib, max: 4*gib - 1},
 	{name: "limits.offline_age", field: func(c *Config) any { return &c.Limits.OfflineAge }, max: longest},

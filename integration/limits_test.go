@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -186,4 +187,21 @@ func TestGuessingPasswordsIsSlowForTheGuesserAlone(t *testing.T) {
 	if took := time.Since(begun); took > time.Second {
 		t.Errorf("after a good login, a wrong password was answered after %v", took)
 	}
+}
+
+func TestPacketsAreLimitedBeforeAndAfterLogin(t *testing.T) {
+	t.Parallel()
+	h := hubtest.StartHub(t, "--mqtt-max-connect-size", "1KiB", "--mqtt-max-packet-size", "4KiB")
+	stranger := dialRaw(t, h.MQTT)
+	stranger.attack(connectPacket5(strings.Repeat("c", 1023), login{}))
+	if said := stranger.wantClosed(); len(said) > 0 {
+		t.Errorf("a CONNECT of more than 1 KiB was answered % x", said)
+	}
+	raw := connected5(t, h, "large")
+	raw.write(packet(0x32, str("a"), []byte{0, 1, 0}, make([]byte, 3<<10)))
+	if first, _ := raw.wantPacket(); first != 0x40 {
+		t.Errorf("a packet of 3 KiB was answered by %#x", first)
+	}
+	raw.attack(packet(0x32, str("a"), []byte{0, 1, 0}, make([]byte, 4<<10)))
+	raw.wantDisconnect(packetTooLarge)
 }

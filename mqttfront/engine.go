@@ -86,7 +86,7 @@ type engine struct {
 }
 
 func newEngine(f *Front, conn link, now time.Time) *engine {
-	return &engine{front: f, conn: conn, since: now, limit: min(connectLimit, f.opt.MaxPacketSize), pace: newPace(f.opt)}
+	return &engine{front: f, conn: conn, since: now, limit: min(f.opt.MaxConnectSize, f.opt.MaxPacketSize), pace: newPace(f.opt)}
 }
 
 // Input handles the packets of one read. What they cause is written once, at its end.

@@ -12,6 +12,9 @@ type Options struct {
 	Anonymous bool
 	// MaxPacketSize bounds the packets that clients may send, in bytes: 1 MiB.
 	MaxPacketSize int
+	// MaxConnectSize bounds CONNECT, which comes from strangers, in bytes: 96 KiB, which
+	// holds a will of 64 KiB and 32 KiB for all else.
+	MaxConnectSize int
 	// ReceiveMax is how many QoS 1 and 2 publications a client may have unanswered: 1024.
 	ReceiveMax uint16
 	// MaxKeepalive lowers the keepalive that MQTT 5 clients ask for; 0: as they wish.
@@ -47,7 +50,7 @@ type Options struct {
 }
 
 const (
-	// connectLimit bounds CONNECT, which comes from strangers: a will of 64 KiB and 32 KiB for all else.
+	// connectLimit is the default of Options.MaxConnectSize.
 	connectLimit = 96 << 10
 	// aliasMax is how many topic aliases a client may set.
 	aliasMax = 16
@@ -57,6 +60,7 @@ const (
 
 func (o Options) withDefaults() Options {
 	set(&o.MaxPacketSize, 1<<20)
+	set(&o.MaxConnectSize, connectLimit)
 	set(&o.ReceiveMax, 1024)
 	set(&o.SessionExpiryMax, 7*24*time.Hour)
 	set(&o.ConnectTimeout, 10*time.Second)

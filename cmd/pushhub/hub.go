@@ -185,7 +185,7 @@ func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 	}
 	h.mqtt = mqttfront.New(h.router, mqttfront.Options{
 		Anonymous:     cfg.AnonymousAllowed(),
-		MaxPacketSize: int(cfg.MQTT.MaxPacketSize), ReceiveMax: uint16(cfg.MQTT.ReceiveMax),
+		MaxPacketSize: int(cfg.MQTT.MaxPacketSize), MaxConnectSize: int(cfg.MQTT.MaxConnectSize), ReceiveMax: uint16(cfg.MQTT.ReceiveMax),
 		MaxKeepalive: cfg.MQTT.MaxKeepalive, SessionExpiryMax: cfg.MQTT.SessionExpiryMax,
 		ConnectTimeout: cfg.MQTT.ConnectTimeout,
 		MaxConns:       cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),

@@ -261,6 +261,7 @@ func (e *engine) farewell(reason error) []byte {
 // Closed is the transport's last call.
 func (e *engine) Closed(b *core.Batch, err error) {
 	e.tally()
+	e.pace.stop()
 	e.mu.Lock()
 	e.closed = true
 	s := e.session

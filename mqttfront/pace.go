@@ -47,6 +47,13 @@ func (p *pace) taken() {
 	}
 }
 
+// stop ends the last pause; the connection has ended.
+func (p *pace) stop() {
+	if p != nil && p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
 // breath is the shortest pause: one for each message would cost more than the message.
 const breath = 5 * time.Millisecond
 

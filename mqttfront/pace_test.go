@@ -11,8 +11,31 @@ import (
 	"pushhub/core/wire"
 )
 
+// A pacedLink is resumed by timers too, beside the test.
+type pacedLink struct {
+	*fakeLink
+	woken chan struct{} // sent by Resume; capacity 1
+}
+
+func (l pacedLink) Resume() {
+	select {
+	case l.woken <- struct{}{}:
+	default:
+	}
+}
+
+// newPacedRig is a rig whose client may publish only so fast.
+func newPacedRig(t *testing.T, rate, bytes, version int) (*rig, pacedLink) {
+	opt := testOptions()
+	opt.PublishRate, opt.PublishBytes = rate, bytes
+	r := newRig(t, opt)
+	l := pacedLink{r.link, make(chan struct{}, 1)}
+	r.e.conn = l
+	return r.connected(version), l
+}
+
 // publishedAfter sends frames, and tells when each was published.
-func publishedAfter(t *testing.T, r *rig, frame []byte, n int) []time.Duration {
+func publishedAfter(t *testing.T, r *rig, l pacedLink, frame []byte, n int) []time.Duration {
 	t.Helper()
 	begun := time.Now()
 	var at []time.Duration
@@ -22,12 +45,8 @@ func publishedAfter(t *testing.T, r *rig, frame []byte, n int) []time.Duration {
 		if !errors.Is(r.err, wire.ErrPause) {
 			t.Fatalf("after %d publications: %v", len(at), r.err)
 		}
-		before := r.link.resumed
-		time.Sleep(time.Millisecond)
-		synctest.Wait()
-		if r.link.resumed != before {
-			r.in(nil)
-		}
+		<-l.woken
+		r.in(nil)
 	}
 	return at
 }
@@ -49,11 +68,9 @@ func TestPublishersKeepTheirRate(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				opt := testOptions()
-				opt.PublishRate, opt.PublishBytes = c.opt.PublishRate, c.opt.PublishBytes
-				r := newRig(t, opt).connected(c.version)
+				r, l := newPacedRig(t, c.opt.PublishRate, c.opt.PublishBytes, c.version)
 				n := int(3.5 * c.rate)
-				at := publishedAfter(t, r, fromHex(t, c.frame), n)
+				at := publishedAfter(t, r, l, fromHex(t, c.frame), n)
 				for i, after := range at {
 					due := time.Duration(max(0, float64(i)-c.rate) / c.rate * float64(time.Second))
 					if after < due || after > due+time.Duration(float64(time.Second)/c.rate)+2*breath {
@@ -70,9 +87,7 @@ func TestPublishersKeepTheirRate(t *testing.T) {
 
 func TestPausedPublisherIsNotSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opt := testOptions()
-		opt.PublishBytes = 10 // one packet of 4000 bytes is paid for in more than six minutes
-		r := newRig(t, opt).connected(4)
+		r, _ := newPacedRig(t, 0, 10, 4) // one packet of 4000 bytes is paid for in more than six minutes
 		r.in(append(fromHex(t, "30 a31f 0001 61"), make([]byte, 4000)...))
 		r.in(fromHex(t, "30 03 0001 61"))
 		for range 300 { // of a keep alive of 60 seconds
@@ -90,9 +105,7 @@ func TestPausedPublisherIsNotSilent(t *testing.T) {
 
 func TestRetriedPublicationIsPaidOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opt := testOptions()
-		opt.PublishRate = 2
-		r := newRig(t, opt).connected(4)
+		r, _ := newPacedRig(t, 2, 0, 4)
 		s := r.hub.session
 		s.publish = core.ErrBusy
 		r.in(fromHex(t, "32 05 0001 61 0001"))

@@ -357,6 +357,7 @@ func (e *engine) drained() (own, shared *core.Attachment) {
 
 // Closed implements wire.Handler.
 func (e *engine) Closed(b *core.Batch, err error) {
+	e.pace.stop()
 	e.mu.Lock()
 	e.closed, e.ended = true, true
 	e.acks = nil

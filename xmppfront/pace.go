@@ -30,6 +30,13 @@ func (p *pace) pay(size int) {
 	p.bytes.Take(now, float64(size))
 }
 
+// stop ends the last pause; the connection has ended.
+func (p *pace) stop() {
+	if p != nil && p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
 // breath is the shortest pause: one for each message would cost more than the message.
 const breath = 5 * time.Millisecond
 

@@ -14,10 +14,10 @@ var (
 
 func TestWrongPasswordsDelayTheNextTry(t *testing.T) {
 	tries, now := NewTries(10*time.Second), time.Unix(0, 0)
-	for i, want := range []time.Duration{0, 0, 0, 1, 2, 4, 8, 10, 10} {
+	for i, seconds := range []int{0, 0, 0, 1, 2, 4, 8, 10, 10} {
 		wait, ok := tries.Begin(here, "ada", now)
-		if !ok || wait != want*time.Second {
-			t.Errorf("try %d waits %v, %t; want %v", i, wait, ok, want*time.Second)
+		if want := time.Duration(seconds) * time.Second; !ok || wait != want {
+			t.Errorf("try %d waits %v, %t; want %v", i, wait, ok, want)
 		}
 		now = now.Add(wait)
 		tries.Failed(here, "ada", now)

@@ -146,31 +146,53 @@ func TestTopicsBeyondTheLimits(t *testing.T) {
 	}
 }
 
+// tooOld is how long messages may wait in the tests.
+const tooOld = 700 * time.Millisecond
+
 func TestMessagesThatWaitTooLongForWhoIsAwayAreDropped(t *testing.T) {
-	const age = 700 * time.Millisecond
-	store := bus.NewMemory()
-	h := newHub(t, store) // keeps them as long as the journal does
+	h := newHubWith(t, bus.NewMemory(), core.Options{OfflineAge: tooOld, Window: 1})
 	away, there := h.attach(durable("u", "away")), h.attach(durable("u", "there"))
 	sub := core.Subscription{Filter: "t", QoS: 1}
 	away.subscribe(sub)
 	there.subscribe(sub)
 	away.leave(true)
-	there.set(func(d *device) { d.full = true }) // it is slow, but there
 	p := h.attach(clean("u", "p"))
 	p.publish("t", "old 1", 1, false)
 	p.publish("t", "old 2", 1, false)
-	there.leave(true)
-	p.leave(true)
-	h.stop()
-
-	h = newHubWith(t, store, core.Options{OfflineAge: age})
-	there, p = h.attach(durable("u", "there")), h.attach(clean("u", "p"))
-	waitFor(t, "what is old to be dropped", func() bool { return h.Counters.DroppedOld.Load() == 2 })
+	slow := there.expect(t, "old 1") // the second has no room in the window
+	waitFor(t, "what is old to be dropped", func() bool { return h.Counters.DroppedOld.Load() >= 2 })
 	p.publish("t", "new", 1, false)
 	h.attach(durable("u", "away")).expect(t, "new")
+	there.set(func(d *device) { d.ack = true })
+	var b core.Batch
+	if err := there.Ack(&b, slow[0].Packet); err != nil {
+		t.Fatal(err)
+	}
+	b.Flush()
 	there.expect(t, "old 1", "old 2", "new")
 	if n := h.Counters.DroppedOld.Load(); n != 2 {
 		t.Errorf("%d were dropped", n)
+	}
+	there.acks.Wait()
+}
+
+func TestRestartMakesNothingYoungAgain(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHubWith(t, store, core.Options{OfflineAge: tooOld})
+	away := h.attach(durable("u", "away"))
+	away.subscribe(core.Subscription{Filter: "t", QoS: 1})
+	away.leave(true)
+	p := h.attach(clean("u", "p"))
+	p.publish("t", "old", 1, false)
+	p.leave(true)
+	h.stop()
+	<-time.After(tooOld)
+
+	h = newHubWith(t, store, core.Options{OfflineAge: tooOld})
+	begun := time.Now()
+	waitFor(t, "what is old to be dropped", func() bool { return h.Counters.DroppedOld.Load() == 1 })
+	if took := time.Since(begun); took > tooOld {
+		t.Errorf("it was dropped %v after the start", took)
 	}
 }
 

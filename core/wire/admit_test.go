@@ -3,6 +3,7 @@ package wire
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,3 +108,20 @@ func TestConnectionsThatComeTooFastWait(t *testing.T) {
 type fakeAddr struct{ net.Listener }
 
 func (fakeAddr) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestBehindAProxyItsClientsAddressCounts(t *testing.T) {
+	s, addr := serveOpening(t, Opening{Proxy: true}, Options{ConnsPerAddress: 1}, echoLines)
+	for i, header := range []string{headerV1, strings.ReplaceAll(headerV1, "192.0.2.7", "192.0.2.8")} {
+		c := dialTo(t, addr)
+		write(t, c, header+"hello\n")
+		expect(t, c, "hello\n")
+		if n := s.Conns(); n != i+1 {
+			t.Errorf("there are %d connections", n)
+		}
+	}
+	third := dialTo(t, addr)
+	write(t, third, headerV1)
+	if _, err := third.Read(make([]byte, 1)); err == nil || s.OverAddress() != 1 {
+		t.Errorf("a second connection of one client: %v, %d were refused", err, s.OverAddress())
+	}
+}

@@ -245,10 +245,19 @@ func (ck *checker) embeddedBus() {
 	}
 }
 
+// maxPause is how many seconds a client may have to wait for its allowance: less
+// than the keep alive that clients usually ask for.
+const maxPause = 30
+
 func (ck *checker) sizes() {
 	if ck.Limits.QueueBytes < ck.MQTT.MaxPacketSize {
 		ck.fail("limits.queue_bytes", fmt.Sprintf("%s cannot hold one packet of mqtt.max_packet_size (%s)", ck.Limits.QueueBytes, ck.MQTT.MaxPacketSize),
 			"write limits.queue_bytes: "+ck.MQTT.MaxPacketSize.String())
+	}
+	largest := max(ck.MQTT.MaxPacketSize, ck.XMPP.MaxStanzaSize)
+	if b := ck.Limits.PublishBytes; b != 0 && b < largest/maxPause {
+		ck.fail("limits.publish_bytes", fmt.Sprintf("a client would not be read from for more than %d seconds after one packet or stanza of %s", maxPause, largest),
+			"write limits.publish_bytes: "+(largest/maxPause+1).String()+" or more, lower mqtt.max_packet_size and xmpp.max_stanza_size, or write 0 for no limit")
 	}
 	if b := ck.Journal.MaxBytes; b != 0 && b < 16*ck.Journal.FrameBytes {
 		ck.fail("journal.max_bytes", fmt.Sprintf("%s holds fewer than 16 frames of %s", b, ck.Journal.FrameBytes),

@@ -87,6 +87,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"copies on one server", set{"nats.replicas": "3"}, "nats.replicas", "nats.replicas: 1"},
 		{"credentials for nobody", set{"nats.creds": "x"}, "nats.creds", "nats.url"},
 		{"queue below a packet", set{"limits.queue_bytes": "512KiB"}, "limits.queue_bytes", "limits.queue_bytes: 1MiB"},
+		{"a packet that takes minutes to pay for", set{"limits.publish_bytes": "10KiB"}, "limits.publish_bytes", "limits.publish_bytes: 34953 or more"},
 		{"journal below its frames", set{"journal.max_bytes": "100KiB"}, "journal.max_bytes", "512KiB"},
 		{"plain WebSocket to the network", set{"mqtt.ws_listen": ":8080"}, "mqtt.ws_listen", "mqtt.wss_listen"},
 		{"anonymous to the network by WebSocket", set{"mqtt.wss_listen": ":8443", "mqtt.anonymous": "true"}, "mqtt.anonymous", "mqtt.wss_listen"},

@@ -54,10 +54,12 @@ type MQTT struct {
 	CertUser         string        // off, cn: what of a verified certificate names the account of a client that names none
 	Anonymous        Auto          // clients without a user name; see Config.AnonymousAllowed
 	MaxPacketSize    Size          // largest packet accepted
+	MaxConnectSize   Size          // largest CONNECT
 	ReceiveMax       int           // QoS 1 and 2 publishes in flight from one client
 	MaxKeepalive     time.Duration // longest keepalive granted to v5 clients; 0: as they ask
 	SessionExpiryMax time.Duration // longest life of a session without its client; the life of v3 persistent ones
 	ConnectTimeout   time.Duration // from accept to CONNECT
+	SysInterval      time.Duration // how often $SYS is brought up to date; 0: there is no $SYS
 }
 
 // XMPP is the settings of the XMPP front.
@@ -114,10 +116,20 @@ type Journal struct {
 
 // Limits bounds memory.
 type Limits struct {
-	MaxConnections  int  // over all fronts
-	QueueBytes      Size // out-queue of one connection
-	Window          int  // unacknowledged deliveries of one session
-	OfflineMessages int  // kept for one session that is away
+	MaxConnections        int           // over all fronts
+	QueueBytes            Size          // out-queue of one connection
+	Window                int           // unacknowledged deliveries of one session
+	OfflineMessages       int           // kept for one session that is away
+	OfflineBytes          Size          // of them
+	OfflineAge            time.Duration // of them; 0: as long as the journal keeps them
+	Subscriptions         int           // filters of one session
+	TopicBytes            int           // length of a topic name or filter
+	TopicLevels           int           // levels of one
+	ConnectionsPerAddress int           // of one front from one remote address; 0: no bound
+	LoginDelay            time.Duration // longest delay after wrong passwords; 0: none
+	ConnectRate           int           // connections a second that one front accepts; 0: no bound
+	PublishRate           int           // messages a second that one connection may publish; 0: no bound
+	PublishBytes          Size          // bytes a second of them; 0: no bound
 }
 
 // ACL is the access rules; auth.ParseRule describes one.

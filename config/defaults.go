@@ -19,9 +19,11 @@ func Default() Config {
 			CertUser:         off,
 			Anonymous:        auto,
 			MaxPacketSize:    1 << 20,
+			MaxConnectSize:   96 << 10,
 			ReceiveMax:       1024,
 			SessionExpiryMax: 7 * day,
 			ConnectTimeout:   10 * time.Second,
+			SysInterval:      10 * time.Second,
 		},
 		XMPP: XMPP{
 			Listen:          "127.0.0.1:5222",
@@ -40,6 +42,11 @@ func Default() Config {
 			QueueBytes:      1 << 20,
 			Window:          256,
 			OfflineMessages: 100_000,
+			OfflineBytes:    256 << 20,
+			Subscriptions:   10_000,
+			TopicBytes:      65535,
+			TopicLevels:     128,
+			LoginDelay:      10 * time.Second,
 		},
 		ACL: ACL{Default: "allow"},
 	}

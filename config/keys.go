@@ -46,10 +46,12 @@ var keys = []key{
 	{name: "mqtt.anonymous", field: func(c *Config) any { return &c.MQTT.Anonymous }, live: true},
 	// [MQTT-2.1.4]: a packet may reach 256 MiB, but the bus carries no message above 64 MiB.
 	{name: "mqtt.max_packet_size", field: func(c *Config) any { return &c.MQTT.MaxPacketSize }, min: kib, max: 64 * mib, live: true},
+	{name: "mqtt.max_connect_size", field: func(c *Config) any { return &c.MQTT.MaxConnectSize }, min: kib, max: mib},
 	{name: "mqtt.receive_max", field: func(c *Config) any { return &c.MQTT.ReceiveMax }, min: 1, max: 65535, live: true},
 	{name: "mqtt.max_keepalive", field: func(c *Config) any { return &c.MQTT.MaxKeepalive }, max: 65535 * second, live: true},
 	{name: "mqtt.session_expiry_max", field: func(c *Config) any { return &c.MQTT.SessionExpiryMax }, min: second, max: longest, live: true},
 	{name: "mqtt.connect_timeout", field: func(c *Config) any { return &c.MQTT.ConnectTimeout }, min: second, max: 600 * second, live: true},
+	{name: "mqtt.sys_interval", field: func(c *Config) any { return &c.MQTT.SysInterval }, max: 3600 * second},
 
 	{name: "xmpp.listen", field: func(c *Config) any { return &c.XMPP.Listen }},
 	{name: "xmpp.tls_listen", field: func(c *Config) any { return &c.XMPP.TLSListen }},
@@ -81,7 +83,19 @@ var keys = []key{
 	{name: "limits.max_connections", field: func(c *Config) any { return &c.Limits.MaxConnections }, min: 1, max: 10_000_000, live: true},
 	{name: "limits.queue_bytes", field: func(c *Config) any { return &c.Limits.QueueBytes }, min: 4 * kib, max: gib, live: true},
 	{name: "limits.window", field: func(c *Config) any { return &c.Limits.Window }, min: 1, max: 65535, live: true},
-	{name: "limits.offline_messages", field: func(c *Config) any { return &c.Limits.OfflineMessages }, max: 1_000_000_000, live: true},
+	{name: "limits.offline_messages", field: func(c *Config) any { return &c.Limits.OfflineMessages }, min: 1, max: 1_000_000_000, live: true},
+	// Bytes are counted in 32 bits.
+	{name: "limits.offline_bytes", field: func(c *Config) any { return &c.Limits.OfflineBytes }, min: mib, max: 4*gib - 1},
+	{name: "limits.offline_age", field: func(c *Config) any { return &c.Limits.OfflineAge }, max: longest},
+	{name: "limits.subscriptions", field: func(c *Config) any { return &c.Limits.Subscriptions }, min: 1, max: 10_000_000},
+	{name: "limits.topic_bytes", field: func(c *Config) any { return &c.Limits.TopicBytes }, min: 1, max: 65535},
+	{name: "limits.topic_levels", field: func(c *Config) any { return &c.Limits.TopicLevels }, min: 1, max: 128},
+	{name: "limits.connections_per_address", field: func(c *Config) any { return &c.Limits.ConnectionsPerAddress }, max: 10_000_000},
+	{name: "limits.connect_rate", field: func(c *Config) any { return &c.Limits.ConnectRate }, max: 1_000_000},
+	// A login that waits must end before the fronts give it up.
+	{name: "limits.login_delay", field: func(c *Config) any { return &c.Limits.LoginDelay }, max: 15 * second},
+	{name: "limits.publish_rate", field: func(c *Config) any { return &c.Limits.PublishRate }, max: 1_000_000_000},
+	{name: "limits.publish_bytes", field: func(c *Config) any { return &c.Limits.PublishBytes }, max: 64 * gib},
 
 	{name: "acl.default", field: func(c *Config) any { return &c.ACL.Default }, choices: []string{"allow", "deny"}, live: true},
 	{name: "acl.hide_sys", field: func(c *Config) any { return &c.ACL.HideSys }, live: true},

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"runtime"
 	"sync"
+	"time"
 
 	"pushhub/core/auth"
 	"pushhub/core/journal"
@@ -26,18 +27,19 @@ type accounts struct {
 	change sync.Mutex // held while a change is stored, so that changes do not cross
 	slots  chan struct{}
 	known  *auth.Remembered
+	tries  *auth.Tries
 	fake   []byte // keys the verifiers of accounts that do not exist
 
 	mu sync.RWMutex // guards m; the accounts in it are replaced, never changed
 	m  map[string]*auth.Account
 }
 
-func newAccounts() *accounts {
+func newAccounts(delay time.Duration) *accounts {
 	known, err := auth.NewRemembered(rand.Reader, 1<<16)
 	if err != nil {
 		panic(err) // the system has no randomness
 	}
-	a := &accounts{m: map[string]*auth.Account{}, known: known, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), fake: make([]byte, 32)}
+	a := &accounts{m: map[string]*auth.Account{}, known: known, tries: auth.NewTries(delay), slots: make(chan struct{}, runtime.GOMAXPROCS(0)), fake: make([]byte, 32)}
 	_, _ = rand.Read(a.fake) // it never fails: crypto/rand
 	return a
 }
@@ -102,23 +104,6 @@ func (r *Router) AccountNames() []string {
 		names = append(names, name)
 	}
 	return names
-}
-
-// Login checks a name and a password, and calls done with the account, on
-// another goroutine. The error is ErrNotAuthorized, or ctx's.
-func (r *Router) Login(ctx context.Context, name, password string, done func(account string, err error)) {
-	r.later(ctx, func() error {
-		account, err := auth.Normalize(name)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrNotAuthorized, err)
-		}
-		v, ok := r.accounts.verifier(account)
-		if !r.accounts.known.Check(account, v, password) || !ok {
-			return ErrNotAuthorized
-		}
-		done(account, nil)
-		return nil
-	}, func(err error) { done("", err) })
 }
 
 // Vouched is the account of a client whose name somebody else has checked, such

@@ -53,7 +53,7 @@ func (a *Attachment) Address() Address { return a.addr }
 // Attach opens the session of an address, or resumes it, and binds the device to
 // it; an earlier device there is closed with ErrTakenOver. done is called once,
 // perhaps before Attach returns, with whether the session was there before;
-// deliveries begin after it returns. Errors: ErrForbidden (the will), ErrBusy,
+// deliveries begin after it returns. Errors: ErrForbidden, ErrBadTopic (the will), ErrBusy,
 // ErrStopped, ErrUnavailable.
 func (r *Router) Attach(b *Batch, req Attach, done func(b *Batch, att *Attachment, present bool, err error)) {
 	att := &Attachment{
@@ -62,6 +62,10 @@ func (r *Router) Attach(b *Batch, req Attach, done func(b *Batch, att *Attachmen
 	}
 	if req.Will != nil {
 		req.Will.From = req.Address
+		if err := checkSize(r, req.Will.Topic); err != nil {
+			done(b, nil, false, fmt.Errorf("the will: %w", err))
+			return
+		}
 		if err := r.acl.CanPublish(req.Address.Account, req.Will.Topic); err != nil {
 			r.Counters.Forbidden.Add(1)
 			done(b, nil, false, fmt.Errorf("%w: the will: %w", ErrForbidden, err))

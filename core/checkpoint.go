@@ -32,6 +32,7 @@ const (
 	entrySession  = 1 // account U+0000 resource, row
 	entryPostings = 2 // filter, { position delta, size }*
 	entryWill     = 3 // account U+0000 resource, delay and message
+	entryAges     = 4 // nothing, { time, position }*
 )
 
 // putChunks is how many chunks are stored at once.
@@ -115,6 +116,10 @@ func (r *Router) checkpoint(ctx context.Context, at journal.Position) error {
 		c.add(entrySession, sessionKey(s.addr), buf)
 	}
 	r.addPostings(c)
+	if ages := &r.checkpoints.ages; r.opt.OfflineAge > 0 {
+		ages.note(r.now(), at, r.opt.OfflineAge, true)
+		c.add(entryAges, "", ages.append(nil))
+	}
 	r.wills.mu.Lock()
 	for addr, w := range r.wills.m {
 		c.add(entryWill, sessionKey(addr), appendWill(buf[:0], w))
@@ -294,8 +299,11 @@ func (r *Router) loadChunk(chunk []byte, sessions bool) error {
 }
 
 func (r *Router) loadEntry(kind byte, key string, value []byte) error {
-	if kind == entryPostings {
+	switch kind {
+	case entryPostings:
 		return r.loadPostings(key, value)
+	case entryAges:
+		return r.checkpoints.ages.load(value)
 	}
 	account, resource, ok := strings.Cut(key, "\x00")
 	if !ok {

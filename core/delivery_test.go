@@ -432,10 +432,12 @@ func TestStuckDeviceHoldsUpNoOtherOfItsAccount(t *testing.T) {
 	var b core.Batch
 	y.Drained(&b)
 	y.expect(t, "1 for y", "2 for y")
+	y.acks.Wait() // what it has not acknowledged would be for the others
 	y.set(func(d *device) { d.full = true })
 	p.mail("ada", "y", "for y or others")
 	p.mail("ada", "x", "end")
 	x.expect(t, "for x", "for all", "end")
+	x.acks.Wait()
 	y.leave(false)
 	x.expect(t, "for x", "for all", "end", "for y or others")
 }

@@ -117,6 +117,7 @@ func (m *Message) clone() *Message {
 const (
 	inboxPrefix    = "$inbox/"
 	presencePrefix = "$presence/"
+	sysPrefix      = "$SYS/broker/"
 )
 
 // InboxTopic is the topic of a direct message from one account to another.

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -154,7 +155,7 @@ func TestLogin(t *testing.T) {
 		{"a/b", "secret", "", core.ErrNotAuthorized},
 	} {
 		done := make(chan error, 1)
-		h.Login(t.Context(), c.name, c.password, func(account string, err error) {
+		h.Login(t.Context(), netip.Addr{}, c.name, c.password, func(account string, err error) {
 			if account != c.account {
 				t.Errorf("login as %q: account %q", c.name, account)
 			}

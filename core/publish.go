@@ -47,6 +47,9 @@ func (a *Attachment) Route(name []byte) (*Route, error) {
 	if err := topic.ValidateNameBytes(name); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadTopic, err)
 	}
+	if err := checkSize(a.r, name); err != nil {
+		return nil, err
+	}
 	if err := a.r.acl.CanPublish(a.addr.Account, string(name)); err != nil {
 		a.r.Counters.Forbidden.Add(1)
 		return nil, fmt.Errorf("%w: %w", ErrForbidden, err)

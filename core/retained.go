@@ -10,12 +10,27 @@ import (
 
 // retained holds the last retained message of each topic.
 type retained struct {
-	mu     sync.RWMutex // guards values
+	mu     sync.RWMutex // guards what follows
 	values *topic.Store[*retainedValue]
+	bytes  int64 // of all payloads
+}
+
+// set puts a value on a topic, or (nil) takes it away. The caller holds mu, or
+// nobody else is there yet.
+func (t *retained) set(name string, v *retainedValue) {
+	if old, ok := t.values.Get(name); ok {
+		t.bytes -= int64(len(old.m.Payload))
+	}
+	if v == nil {
+		t.values.Delete(name)
+		return
+	}
+	t.bytes += int64(len(v.m.Payload))
+	t.values.Set(name, v)
 }
 
 // retainedValue is one retained message and where it stands in the log; a
-// position of 0 is the hub's own state (presence), which no store holds.
+// position of 0 is the hub's own state (presence, $SYS), which no store holds.
 type retainedValue struct {
 	m   *Message
 	pos journal.Position
@@ -30,9 +45,9 @@ func (r *Router) retain(pos journal.Position, m *Message) {
 		return
 	}
 	if len(m.Payload) == 0 {
-		r.retained.values.Delete(m.Topic)
+		r.retained.set(m.Topic, nil)
 	} else {
-		r.retained.values.Set(m.Topic, &retainedValue{m.clone(), pos})
+		r.retained.set(m.Topic, &retainedValue{m.clone(), pos})
 	}
 	r.retained.mu.Unlock()
 	d := &r.dirty
@@ -46,10 +61,10 @@ func (r *Router) retainOwn(name string, m *Message) {
 	r.retained.mu.Lock()
 	defer r.retained.mu.Unlock()
 	if m == nil {
-		r.retained.values.Delete(name)
+		r.retained.set(name, nil)
 		return
 	}
-	r.retained.values.Set(name, &retainedValue{m: m})
+	r.retained.set(name, &retainedValue{m: m})
 }
 
 // Retained calls yield for each retained message that a filter matches and the

@@ -27,6 +27,11 @@ type Options struct {
 	FrameCache      int           // bytes of frames kept for replay; 0: 32 MiB
 	OfflineMessages int           // most records that wait for a session that is away; 0: 100,000
 	OfflineBytes    int64         // most bytes of them; 0: 256 MiB
+	OfflineAge      time.Duration // most age of them; 0: the journal's
+	Subscriptions   int           // most filters of a session; 0: 10,000
+	TopicBytes      int           // longest topic name or filter; 0: 65,535
+	TopicLevels     int           // most levels of one; 0: 128
+	LoginDelay      time.Duration // longest delay after wrong passwords; 0: none
 	Checkpoint      int64         // bytes of journal after which a checkpoint is written; 0: 64 MiB
 	Flush           time.Duration // how often cursors and rows are written; 0: 500 ms
 }
@@ -75,6 +80,7 @@ type Router struct {
 		bytes      atomic.Int64 // of frames applied since
 		old        atomic.Bool  // something durable changed since
 		written    time.Time
+		ages       ages
 	}
 
 	tail tail // belongs to the goroutine that follows the journal
@@ -98,6 +104,9 @@ func NewRouter(opt Options) *Router {
 	opt.FrameCache = orElse(opt.FrameCache, 32<<20)
 	opt.OfflineMessages = orElse(opt.OfflineMessages, 100_000)
 	opt.OfflineBytes = orElse(opt.OfflineBytes, 256<<20)
+	opt.Subscriptions = orElse(opt.Subscriptions, 10_000)
+	opt.TopicBytes = orElse(opt.TopicBytes, topic.MaxLength)
+	opt.TopicLevels = orElse(opt.TopicLevels, topic.MaxLevels)
 	opt.Checkpoint = orElse(opt.Checkpoint, 64<<20)
 	opt.Flush = orElse(opt.Flush, 500*time.Millisecond)
 	if opt.ACL == nil {
@@ -108,7 +117,7 @@ func NewRouter(opt Options) *Router {
 	}
 	r := &Router{
 		opt: opt, acl: opt.ACL, log: opt.Log,
-		accounts: newAccounts(), frames: newFrames(opt.FrameCache),
+		accounts: newAccounts(opt.LoginDelay), frames: newFrames(opt.FrameCache),
 		sessions: map[Address]*Session{},
 		online:   topic.NewIndex[*subscriber](),
 		durable:  topic.NewIndex[*durableFilter](),

@@ -44,7 +44,7 @@ func (r *Router) loadRetained(row Row) error {
 	if err != nil {
 		return fmt.Errorf("a retained row: %w", err)
 	}
-	r.retained.values.Set(m.Topic, &retainedValue{m.clone(), pos})
+	r.retained.set(m.Topic, &retainedValue{m.clone(), pos})
 	return nil
 }
 
@@ -145,6 +145,7 @@ func (r *Router) retainedRows(topics map[string]bool) []Row {
 func (r *Router) expireSessions() {
 	for _, s := range r.durableSessions() {
 		if over, epoch := s.overdue(); over {
+			r.Counters.SessionsExpired.Add(1)
 			r.end(s.addr, epoch)
 		}
 	}
@@ -162,17 +163,29 @@ func (s *Session) overdue() (over bool, epoch uint64) {
 	return away && s.state.Detached+s.state.Expiry <= s.r.now(), s.state.Epoch
 }
 
-// shed drops the oldest of what waits for a session beyond its limits, and says so.
+// shed drops the oldest of what waits for a session beyond its limits, and says
+// so; what is too old, only while nobody is there to take it.
 func (r *Router) shed() {
+	ages, now := &r.checkpoints.ages, r.now()
+	ages.note(now, journal.Position(r.applied.Load()), r.opt.OfflineAge, false)
+	old := ages.before(now, r.opt.OfflineAge)
 	for _, s := range r.durableSessions() {
+		aged := 0
 		s.mu.Lock()
 		r.posted.RLock()
+		if old > 0 && len(s.attached()) == 0 {
+			aged = s.state.ShedUpTo(old)
+		}
 		dropped := s.state.Shed(r.opt.OfflineMessages, r.opt.OfflineBytes)
 		r.posted.RUnlock()
-		if dropped > 0 {
+		if dropped+aged > 0 {
 			s.markDirty()
 		}
 		s.mu.Unlock()
+		if aged > 0 {
+			r.Counters.DroppedOld.Add(uint64(aged))
+			r.log.Warn("messages waited too long for a session and are dropped", "session", s.addr.String(), "dropped", aged)
+		}
 		if dropped > 0 {
 			r.Counters.DroppedOffline.Add(uint64(dropped))
 			r.log.Warn("a session is too far behind; its oldest messages are dropped", "session", s.addr.String(), "dropped", dropped)

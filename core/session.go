@@ -27,11 +27,12 @@ type Session struct {
 	full     bool                   // the device's out-queue had no room
 	reading  bool                   // the frame of need is being read for it
 	need     journal.Position
-	unstored []uint16 // QoS 2: PUBRECs whose records were refused
-	saving   bool     // a QoS 2 window is on its way to the journal
-	dirty    bool     // acknowledged more than the journal knows
-	resumed  bool     // the last claim found it there
-	gone     bool     // ended, or begun anew
+	unstored []uint16       // QoS 2: PUBRECs whose records were refused
+	saving   bool           // a QoS 2 window is on its way to the journal
+	dirty    bool           // acknowledged more than the journal knows
+	resumed  bool           // the last claim found it there
+	asked    map[string]int // filters for which a place is held, see reserve
+	gone     bool           // ended, or begun anew
 }
 
 // subscriber is one subscription in the online index.

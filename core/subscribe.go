@@ -25,16 +25,16 @@ func (s Subscription) options() session.Options {
 }
 
 // Subscribe adds subscriptions. done gets a result for each: nil (granted at the
-// QoS asked for), ErrBadTopic, ErrForbidden, or why it could not be stored. The
+// QoS asked for), ErrBadTopic, ErrForbidden, ErrQuota, or why it could not be stored. The
 // retained messages that match follow when done returns.
 func (a *Attachment) Subscribe(b *Batch, subs []Subscription, done func(b *Batch, results []error)) {
 	results := make([]error, len(subs))
-	fresh := make([]bool, len(subs))
 	for i, sub := range subs {
 		results[i] = a.maySubscribe(sub.Filter)
-		fresh[i] = !a.session.has(sub.Filter)
 	}
+	fresh, held := a.session.reserve(subs, results)
 	finish := func(b *Batch) {
+		a.session.free(held)
 		done(b, results)
 		for i, sub := range subs {
 			if results[i] == nil && sub.RetainHandling < 2 && (sub.RetainHandling == 0 || fresh[i]) {
@@ -67,6 +67,9 @@ func (a *Attachment) Subscribe(b *Batch, subs []Subscription, done func(b *Batch
 func (a *Attachment) maySubscribe(filter string) error {
 	if err := topic.ValidateFilter(filter); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadTopic, err)
+	}
+	if err := checkSize(a.r, filter); err != nil {
+		return err
 	}
 	if err := a.r.acl.CanSubscribe(a.addr.Account, filter); err != nil {
 		a.r.Counters.Forbidden.Add(1)
@@ -123,6 +126,10 @@ func (a *Attachment) logEach(b *Batch, n int, results []error, record func(i int
 func (s *Session) has(filter string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.hasLocked(filter)
+}
+
+func (s *Session) hasLocked(filter string) bool {
 	return s.subs[filter] != nil || s.state.Filter(filter) != nil
 }
 

@@ -70,6 +70,7 @@ func (e *engine) releaseUnknown(b *core.Batch, packet uint16) {
 	if e.version == 5 {
 		code = packets.ErrPacketIdentifierNotFound.Code
 	}
+	e.sent.other.Add(1)
 	e.end(b, appendAck(buf, packets.Pubrel<<4|2, packet, code))
 }
 
@@ -108,11 +109,13 @@ func (e *engine) answerLocked(b *core.Batch) {
 		return
 	}
 	buf, ok := e.begin(b, 0)
+	answers := uint64(0)
 	for {
 		a, more := e.ring.Take()
 		if !more {
 			break
 		}
+		answers++
 		if e.version < 5 {
 			a.Code = 0
 		}
@@ -121,6 +124,7 @@ func (e *engine) answerLocked(b *core.Batch) {
 		}
 	}
 	if ok {
+		e.sent.other.Add(answers)
 		e.end(b, buf)
 	}
 }

@@ -81,7 +81,7 @@ func (e *engine) login(b *core.Batch) error {
 	e.stage = loggingIn
 	e.shut()
 	ctx, cancel := context.WithTimeout(context.Background(), loginTimeout)
-	e.front.hub.Login(ctx, g.user, g.password, func(account string, err error) {
+	e.front.hub.Login(ctx, e.conn.From(), g.user, g.password, func(account string, err error) {
 		cancel()
 		e.account, e.failed = account, err
 		e.open()
@@ -165,6 +165,7 @@ func (e *engine) accept(b *core.Batch, present bool) {
 	defer e.mu.Unlock()
 	if buf, ok := e.begin(b, 0); ok {
 		e.connacked = true
+		e.sent.other.Add(1)
 		e.end(b, append(buf, packet...))
 	}
 }
@@ -236,6 +237,9 @@ func (e *engine) abort(b *core.Batch, reason error) {
 	buf, ok := e.conn.Begin(0)
 	e.ended.Store(true)
 	if ok {
+		if len(last) > 0 {
+			e.sent.other.Add(1)
+		}
 		e.conn.End(append(buf, last...))
 	}
 	b.Touch(e)
@@ -257,6 +261,7 @@ func (e *engine) farewell(reason error) []byte {
 // Closed is the transport's last call.
 func (e *engine) Closed(b *core.Batch, err error) {
 	e.tally()
+	e.pace.stop()
 	e.mu.Lock()
 	e.closed = true
 	s := e.session

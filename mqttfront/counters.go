@@ -37,6 +37,8 @@ type Counters struct {
 
 type counters struct {
 	accepted, received, sent                                  atomic.Uint64
+	paused                                                    atomic.Uint64
+	packetsIn, packetsOut, bytesIn, bytesOut                  atomic.Uint64 // bytes: of payloads
 	forbidden, badTopic, busy, other                          atomic.Uint64
 	full, refusedByClient                                     atomic.Uint64
 	malformed, keepalive, rejected, takenOver, refusedFilters atomic.Uint64

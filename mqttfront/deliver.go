@@ -55,7 +55,7 @@ func (e *engine) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
 	}
 	buf = append(buf, m.Payload...)
 	e.end(b, buf)
-	e.sent.Add(1)
+	e.sent.publication(len(m.Payload))
 	return core.Queued
 }
 
@@ -93,6 +93,7 @@ func (e *engine) deliverRelease(b *core.Batch, packet uint16) core.Outcome {
 	if !ok {
 		return core.Full
 	}
+	e.sent.other.Add(1)
 	e.end(b, appendAck(buf, packets.Pubrel<<4|2, packet, 0)) // [MQTT-4.3.3-5]
 	return core.Queued
 }

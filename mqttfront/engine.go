@@ -54,12 +54,13 @@ type engine struct {
 	failed    error // of Login or Attach
 	limit     int   // bytes of a packet
 	graceful  bool
-	answered  bool   // an answer may be ready at the end of this Input
-	received  uint64 // publications in this Input
+	answered  bool // an answer may be ready at the end of this Input
+	input     inputTally
 	msg       core.Message
 	lastTopic []byte
 	lastRoute *core.Route
 	aliases   *[aliasMax + 1][]byte
+	pace      *pace // nil: it may publish as fast as it can
 
 	// Set before the session begins, read-only from then on.
 	version   byte // written under mu
@@ -75,7 +76,7 @@ type engine struct {
 	greeted atomic.Bool  // CONNECT has come
 	full    atomic.Bool  // a delivery found no room: the core waits for Drained
 	ended   atomic.Bool  // nothing more is appended
-	sent    atomic.Uint64
+	sent    sentTally
 
 	mu        sync.Mutex // guards the rest, and writes as said above
 	ring      qos.Ring
@@ -85,7 +86,7 @@ type engine struct {
 }
 
 func newEngine(f *Front, conn link, now time.Time) *engine {
-	return &engine{front: f, conn: conn, since: now, limit: min(connectLimit, f.opt.MaxPacketSize)}
+	return &engine{front: f, conn: conn, since: now, limit: min(f.opt.MaxConnectSize, f.opt.MaxPacketSize), pace: newPace(f.opt)}
 }
 
 // Input handles the packets of one read. What they cause is written once, at its end.
@@ -100,10 +101,7 @@ func (e *engine) Input(b *core.Batch, data []byte) (used int, err error) {
 		e.answered = false
 		e.answer(b)
 	}
-	if e.received > 0 {
-		e.front.count.received.Add(e.received)
-		e.received = 0
-	}
+	e.front.count.add(&e.input)
 	if err != nil && !errors.Is(err, wire.ErrPause) {
 		e.abort(b, err)
 	}
@@ -141,13 +139,15 @@ func (e *engine) frames(b *core.Batch, data []byte) (used int, err error) {
 		if err != nil || f.size == 0 {
 			return used, err
 		}
-		if err = e.handle(b, f); err != nil {
-			if errors.Is(err, errNoRoom) || errors.Is(err, errBusy) {
-				return used, e.stall(b, err)
-			}
-			return used + f.size, err
+		err = e.handle(b, f)
+		if errors.Is(err, errNoRoom) || errors.Is(err, errBusy) || errors.Is(err, errTooFast) {
+			return used, e.stall(b, err)
 		}
+		e.input.packets++
 		used += f.size
+		if err != nil {
+			return used, err
+		}
 	}
 }
 
@@ -156,7 +156,10 @@ func (e *engine) frames(b *core.Batch, data []byte) (used int, err error) {
 func (e *engine) stall(b *core.Batch, why error) error {
 	e.answer(b)
 	e.stalled.Store(true)
-	if errors.Is(why, errNoRoom) && e.hasRoom() {
+	switch {
+	case errors.Is(why, errTooFast):
+		e.slowDown()
+	case errors.Is(why, errNoRoom) && e.hasRoom():
 		e.wake() // what made room looked for a stalled input too early
 	}
 	return wire.ErrPause
@@ -170,9 +173,13 @@ func (e *engine) hasRoom() bool {
 
 func (e *engine) handle(b *core.Batch, f frame) error {
 	if f.kind == packets.Publish && e.stage == connected {
+		if e.pace != nil && e.pace.tooFast(f, time.Now()) {
+			return errTooFast
+		}
 		err := e.publish(b, f)
 		if err == nil {
-			e.received++
+			e.input.publication(len(e.msg.Payload))
+			e.pace.taken()
 		}
 		return err
 	}
@@ -224,6 +231,7 @@ func (e *engine) end(b *core.Batch, buf []byte) {
 // send appends a packet that must be sent whatever the bound.
 func (e *engine) send(b *core.Batch, packet []byte) {
 	if buf, ok := e.begin(b, 0); ok {
+		e.sent.other.Add(1)
 		e.end(b, append(buf, packet...))
 	}
 }

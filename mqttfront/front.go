@@ -28,9 +28,9 @@ func New(router *core.Router, opt Options) *Front { return newFront(routerHub{ro
 func newFront(h hub, opt Options) *Front {
 	f := &Front{hub: h, opt: opt.withDefaults()}
 	f.server = wire.NewServer(wire.Options{
-		New:        func(c *wire.Conn) wire.Handler { return f.newEngine(c) },
-		TLS:        f.opt.TLS,
-		MaxConns:   f.opt.MaxConns,
+		New:      func(c *wire.Conn) wire.Handler { return f.newEngine(c) },
+		TLS:      f.opt.TLS,
+		MaxConns: f.opt.MaxConns, ConnsPerAddress: f.opt.ConnsPerAddress, ConnRate: float64(f.opt.ConnRate),
 		QueueBytes: f.opt.QueueBytes,
 		Log:        f.opt.Log,
 	})

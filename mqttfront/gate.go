@@ -101,9 +101,7 @@ func (e *engine) heard() time.Time {
 // tally moves what the engine counted by itself, to spare a contended counter, to
 // the front's, and gives memory back.
 func (e *engine) tally() {
-	if n := e.sent.Swap(0); n > 0 {
-		e.front.count.sent.Add(n)
-	}
+	e.front.count.take(&e.sent)
 	e.mu.Lock()
 	e.ring.Trim()
 	e.mu.Unlock()

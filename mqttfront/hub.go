@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"time"
 
 	"pushhub/core"
@@ -11,7 +12,7 @@ import (
 
 // A hub is the core as an engine sees it before it has a session.
 type hub interface {
-	Login(ctx context.Context, name, password string, done func(account string, err error))
+	Login(ctx context.Context, from netip.Addr, name, password string, done func(account string, err error))
 	Vouched(name string) (account string, err error)
 	Attach(b *core.Batch, a core.Attach, done func(b *core.Batch, s session, present bool, err error))
 }
@@ -63,6 +64,7 @@ type link interface {
 // A remote is who is at the other end, as far as the transport knows.
 type remote interface {
 	RemoteAddr() net.Addr
+	From() netip.Addr
 	TLS() *tls.ConnectionState // nil: there is none
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func (h *fakeHub) release() {
 	}
 }
 
-func (h *fakeHub) Login(_ context.Context, name, password string, done func(string, error)) {
+func (h *fakeHub) Login(_ context.Context, _ netip.Addr, name, password string, done func(string, error)) {
 	h.later(func() {
 		if name == "alice" && password == "secret" {
 			done("alice", nil)
@@ -92,6 +93,8 @@ type fakeSession struct {
 	drained  int
 	expiry   time.Duration
 	fanout   []core.Device
+
+	onPublish func()
 }
 
 func (s *fakeSession) note(format string, args ...any) {
@@ -112,6 +115,9 @@ func (s *fakeSession) Route(name []byte) (*core.Route, error) {
 
 func (s *fakeSession) Publish(b *core.Batch, rt *core.Route, m *core.Message, packet uint16, token uint64) (bool, error) {
 	m.Topic = rt.Topic
+	if s.onPublish != nil {
+		s.onPublish()
+	}
 	for _, d := range s.fanout {
 		d.Deliver(b, core.Delivery{Message: m})
 	}
@@ -260,6 +266,7 @@ func (l *fakeLink) Close(cause error) {
 func (l *fakeLink) Resume()                   { l.resumed++ }
 func (l *fakeLink) LastInput() time.Time      { return l.last }
 func (l *fakeLink) TLS() *tls.ConnectionState { return l.tls }
+func (l *fakeLink) From() netip.Addr          { return netip.Addr{} }
 func (l *fakeLink) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1} }
 
 // A rig is an engine with fakes on both sides.

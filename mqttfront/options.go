@@ -12,6 +12,9 @@ type Options struct {
 	Anonymous bool
 	// MaxPacketSize bounds the packets that clients may send, in bytes: 1 MiB.
 	MaxPacketSize int
+	// MaxConnectSize bounds CONNECT, which comes from strangers, in bytes: 96 KiB, which
+	// holds a will of 64 KiB and 32 KiB for all else.
+	MaxConnectSize int
 	// ReceiveMax is how many QoS 1 and 2 publications a client may have unanswered: 1024.
 	ReceiveMax uint16
 	// MaxKeepalive lowers the keepalive that MQTT 5 clients ask for; 0: as they wish.
@@ -23,6 +26,15 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// MaxConns bounds the connections; 0: no bound but the system's.
 	MaxConns int
+	// ConnsPerAddress bounds those from one address; 0: no bound. See wire.Options.
+	ConnsPerAddress int
+	// ConnRate is how many connections a second are accepted; 0: no bound.
+	ConnRate int
+	// PublishRate and PublishBytes are how many messages, and bytes of PUBLISH
+	// packets, a second a client may send after the first second's worth. One that
+	// sends more is not read from until it may again. 0: no bound.
+	PublishRate  int
+	PublishBytes int
 	// QueueBytes bounds the out-queue of a connection: 1 MiB. A client that lets
 	// twice as much pile up is not read from until it has taken some of it.
 	QueueBytes int
@@ -38,7 +50,7 @@ type Options struct {
 }
 
 const (
-	// connectLimit bounds CONNECT, which comes from strangers: a will of 64 KiB and 32 KiB for all else.
+	// connectLimit is the default of Options.MaxConnectSize.
 	connectLimit = 96 << 10
 	// aliasMax is how many topic aliases a client may set.
 	aliasMax = 16
@@ -48,6 +60,7 @@ const (
 
 func (o Options) withDefaults() Options {
 	set(&o.MaxPacketSize, 1<<20)
+	set(&o.MaxConnectSize, connectLimit)
 	set(&o.ReceiveMax, 1024)
 	set(&o.SessionExpiryMax, 7*24*time.Hour)
 	set(&o.ConnectTimeout, 10*time.Second)

@@ -57,6 +57,7 @@ func (e *engine) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
 	out := e.deliver(b, d, []byte("<message to='"), to, head, e.late(m), []byte("</message>"))
 	if out == core.Queued {
 		count.Add(1)
+		e.front.counts.payloadOut.Add(uint64(len(m.Payload)))
 	}
 	return out
 }
@@ -203,6 +204,7 @@ func (e *engine) notify(b *core.Batch, d core.Delivery) core.Outcome {
 	out := e.deliver(b, d, []byte("<iq type='set' id='"), []byte(id), []byte("' to='"), e.full, body)
 	if out == core.Queued {
 		e.front.counts.notifications.Add(1)
+		e.front.counts.payloadOut.Add(uint64(len(m.Payload)))
 	}
 	return out
 }

@@ -54,6 +54,8 @@ type engine struct {
 	lastTo   []byte       // cache of one parsed address
 	lastAddr address
 	fatal    error  // ends the connection at the next chance
+	size     int    // bytes of the element at hand
+	pace     *pace  // nil: it may publish as fast as it can
 	current  uint32 // the number of the stanza at hand, of a managed stream
 	counted  bool   // it is not durable yet
 
@@ -103,7 +105,7 @@ type engine struct {
 
 func newEngine(f *Front, c *wire.Conn) *engine {
 	return &engine{
-		front: f, conn: c, born: f.now(), quota: loginQuota,
+		front: f, conn: c, born: f.now(), quota: loginQuota, pace: newPace(f.opt),
 		framer: framer.New(framer.Limits{StanzaBytes: loginStanza, Depth: maxDepth}),
 	}
 }
@@ -184,6 +186,7 @@ func (e *engine) event(b *core.Batch, ev framer.Event) error {
 // element takes one first-level element.
 func (e *engine) element(b *core.Batch, raw []byte) error {
 	s := &e.stanza
+	e.size = len(raw)
 	if err := framer.Parse(raw, framer.NSClient, s); err != nil {
 		e.fail(b, framer.ErrNotWellFormed)
 		return nil
@@ -244,8 +247,12 @@ func (e *engine) await() (done func(next func(b *core.Batch))) {
 }
 
 // room tells whether another stanza may be taken: the client reads its answers,
-// and the journal keeps up. When not, Written or Stored resumes the input.
+// the journal keeps up, and it does not publish faster than it may. When not,
+// Written, Stored or a timer resumes the input.
 func (e *engine) room() bool {
+	if e.pace != nil && e.tooFast() {
+		return false
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stalled = !e.roomLocked()
@@ -350,6 +357,7 @@ func (e *engine) drained() (own, shared *core.Attachment) {
 
 // Closed implements wire.Handler.
 func (e *engine) Closed(b *core.Batch, err error) {
+	e.pace.stop()
 	e.mu.Lock()
 	e.closed, e.ended = true, true
 	e.acks = nil

@@ -49,11 +49,18 @@ type Options struct {
 	// TLS serves STARTTLS and ServeTLS; nil: there is none.
 	TLS *tls.Config
 
-	MaxStanza    int           // bytes of one stanza after login
-	LoginTimeout time.Duration // from the connection to the bound resource
-	IdleTimeout  time.Duration // silence after which a client is pinged; negative: never
-	MaxConns     int           // 0: unbounded
-	QueueBytes   int           // of a connection's out-queue
+	MaxStanza       int           // bytes of one stanza after login
+	LoginTimeout    time.Duration // from the connection to the bound resource
+	IdleTimeout     time.Duration // silence after which a client is pinged; negative: never
+	MaxConns        int           // 0: unbounded
+	ConnsPerAddress int           // from one address, see wire.Options; 0: unbounded
+	ConnRate        int           // connections a second that are accepted; 0: unbounded
+	// PublishRate and PublishBytes are how many messages and items, and bytes of
+	// their stanzas, a second a client may send after the first second's worth. One that
+	// sends more is not read from until it may again. 0: unbounded.
+	PublishRate  int
+	PublishBytes int
+	QueueBytes   int // of a connection's out-queue
 
 	ResumeTimeout time.Duration // how long a stream can be resumed (XEP-0198)
 	AckTimeout    time.Duration // for a client to answer a request for an acknowledgement
@@ -94,6 +101,8 @@ type counters struct {
 	iqsIn, presencesIn                atomic.Uint64
 	ignored, queueFull, notifications atomic.Uint64
 	resumed                           atomic.Uint64
+	payloadIn, payloadOut             atomic.Uint64 // bytes
+	paused                            atomic.Uint64
 }
 
 // Stats is a snapshot of a Front's counters.
@@ -129,9 +138,9 @@ func New(router *core.Router, opt Options) (*Front, error) {
 	}
 	f := &Front{router: router, opt: opt, pubsub: "pubsub." + opt.Domain, rand: rand.Reader, now: opt.now}
 	f.server = wire.NewServer(wire.Options{
-		New:        func(c *wire.Conn) wire.Handler { return newEngine(f, c) },
-		TLS:        opt.TLS,
-		MaxConns:   opt.MaxConns,
+		New:      func(c *wire.Conn) wire.Handler { return newEngine(f, c) },
+		TLS:      opt.TLS,
+		MaxConns: opt.MaxConns, ConnsPerAddress: opt.ConnsPerAddress, ConnRate: float64(opt.ConnRate),
 		QueueBytes: opt.QueueBytes,
 		Log:        opt.Log,
 	})

@@ -26,6 +26,7 @@ type publish struct {
 // message takes a message stanza. RFC 6121 §5.2
 func (e *engine) message(b *core.Batch, s *framer.Stanza) {
 	e.front.counts.messagesIn.Add(1)
+	e.pace.pay(e.size)
 	if !e.ownFrom(b, s) {
 		return
 	}
@@ -186,6 +187,7 @@ func (e *engine) publish(b *core.Batch, topic []byte, rec publish) error {
 		e.pending[e.token] = rec
 		e.mu.Unlock()
 	}
+	e.front.counts.payloadIn.Add(uint64(len(e.msg.Payload)))
 	pending, err := e.own.Publish(b, rt, &e.msg, 0, e.token)
 	if pending {
 		e.counted = false // Stored resolves it

@@ -180,6 +180,7 @@ func (e *engine) publishItem(b *core.Batch, q *query, act, extra framer.Element)
 		return err
 	}
 	e.front.counts.publishesIn.Add(1)
+	e.pace.pay(e.size)
 	p := attr([]byte("<pubsub xmlns='"+nsPubSub+"'><publish"), "node", node)
 	p = attr(append(p, "><item"...), "id", itemID(&e.msg))
 	return e.publish(b, []byte(node), publish{answer: q.answer, done: append(p, "/></publish></pubsub>"...)})

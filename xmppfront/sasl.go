@@ -121,7 +121,29 @@ func (e *engine) saslStep(b *core.Batch, data []byte) {
 		e.saslPlain(b, data)
 		return
 	}
+	account := e.sasl.scram.Claimed() // empty: the proof is yet to come
+	if account == "" {
+		e.saslSCRAM(b, data, account)
+		return
+	}
+	wait, err := e.front.router.Try(e.conn.From(), account)
+	switch {
+	case err != nil:
+		e.saslFail(b, saslCondition(err))
+	case wait > 0:
+		done := e.await()
+		time.AfterFunc(wait, func() { done(func(b *core.Batch) { e.saslSCRAM(b, data, account) }) })
+	default:
+		e.saslSCRAM(b, data, account)
+	}
+}
+
+// saslSCRAM takes a message of SCRAM, the proof for an account or the one before.
+func (e *engine) saslSCRAM(b *core.Batch, data []byte, account string) {
 	out, done, err := e.sasl.scram.Step(data)
+	if account != "" {
+		e.front.router.Tried(e.conn.From(), account, done)
+	}
 	switch {
 	case err != nil:
 		e.saslFail(b, saslCondition(err))
@@ -185,7 +207,7 @@ func (e *engine) localUser(user string) string {
 func (e *engine) login(name, password string, then func(b *core.Batch, account string, err error)) {
 	done := e.await()
 	ctx, cancel := context.WithTimeout(context.Background(), loginTime)
-	e.front.router.Login(ctx, name, password, func(account string, err error) {
+	e.front.router.Login(ctx, e.conn.From(), name, password, func(account string, err error) {
 		cancel()
 		done(func(b *core.Batch) { then(b, account, err) })
 	})

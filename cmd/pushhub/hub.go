@@ -31,7 +31,7 @@ type hub struct {
 	keys *keyring
 
 	listeners struct{ mqtt, mqtts, ws, wss, unix, xmpp, xmpps net.Listener } // nil: not open
-	stop      context.CancelFunc                                             // ends the router
+	stop      context.CancelFunc                                             // ends the router and $SYS
 	work      errgroup.Group                                                 // the router and the listeners
 	failed    chan error                                                     // the first error of work; capacity 1, never closed
 }
@@ -59,6 +59,7 @@ func startHub(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *hub,
 	if err := h.startFronts(cfg, log); err != nil {
 		return nil, err
 	}
+	h.startSys(ctx, cfg)
 	h.control, err = listenControl(cfg.DataDir, h)
 	return h, err
 }
@@ -76,7 +77,9 @@ func (h *hub) startCore(ctx context.Context, cfg config.Config, log *slog.Logger
 	h.router = core.NewRouter(core.Options{
 		Journal: h.bus.Journal(), Rows: h.bus.Rows(), ACL: acl,
 		Log: log.With("part", "core"), Window: cfg.Limits.Window,
-		OfflineMessages: cfg.Limits.OfflineMessages, Checkpoint: checkpointBytes(int64(cfg.Journal.MaxBytes)),
+		OfflineMessages: cfg.Limits.OfflineMessages, OfflineBytes: int64(cfg.Limits.OfflineBytes), OfflineAge: cfg.Limits.OfflineAge,
+		Subscriptions: cfg.Limits.Subscriptions, TopicBytes: cfg.Limits.TopicBytes, TopicLevels: cfg.Limits.TopicLevels, LoginDelay: cfg.Limits.LoginDelay,
+		Checkpoint: checkpointBytes(int64(cfg.Journal.MaxBytes)),
 	})
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h.stop = stop
@@ -182,10 +185,12 @@ func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 	}
 	h.mqtt = mqttfront.New(h.router, mqttfront.Options{
 		Anonymous:     cfg.AnonymousAllowed(),
-		MaxPacketSize: int(cfg.MQTT.MaxPacketSize), ReceiveMax: uint16(cfg.MQTT.ReceiveMax),
+		MaxPacketSize: int(cfg.MQTT.MaxPacketSize), MaxConnectSize: int(cfg.MQTT.MaxConnectSize), ReceiveMax: uint16(cfg.MQTT.ReceiveMax),
 		MaxKeepalive: cfg.MQTT.MaxKeepalive, SessionExpiryMax: cfg.MQTT.SessionExpiryMax,
 		ConnectTimeout: cfg.MQTT.ConnectTimeout,
 		MaxConns:       cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
+		ConnsPerAddress: cfg.Limits.ConnectionsPerAddress, ConnRate: cfg.Limits.ConnectRate,
+		PublishRate: cfg.Limits.PublishRate, PublishBytes: int(cfg.Limits.PublishBytes),
 		CertUser: cfg.MQTT.CertUser == "cn", Window: cfg.Limits.Window, Log: log.With("part", "mqtt"),
 	})
 	h.xmpp, err = xmppfront.New(h.router, xmppfront.Options{
@@ -193,6 +198,8 @@ func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 		Registration: cfg.RegistrationOpen(), PlainWithoutTLS: cfg.PlainWithoutTLSAllowed(),
 		TLS: h.keys.config("xmpp-client"), MaxStanza: int(cfg.XMPP.MaxStanzaSize), LoginTimeout: cfg.XMPP.LoginTimeout,
 		MaxConns: cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
+		ConnsPerAddress: cfg.Limits.ConnectionsPerAddress, ConnRate: cfg.Limits.ConnectRate,
+		PublishRate: cfg.Limits.PublishRate, PublishBytes: int(cfg.Limits.PublishBytes),
 		ScramKey: scramKey, Version: version(), Log: log.With("part", "xmpp"),
 	})
 	if err != nil {

@@ -96,6 +96,15 @@ func (s *SCRAM) User() string {
 	return s.user
 }
 
+// Claimed is who wants to log in, normalised where the name allows it, once that
+// is known and the proof is awaited; empty before and after.
+func (s *SCRAM) Claimed() string {
+	if s.state != scramFinal {
+		return ""
+	}
+	return s.user
+}
+
 func (s *SCRAM) first(in string) ([]byte, error) {
 	nonce, err := s.nonce()
 	if err != nil {

@@ -201,6 +201,18 @@ func (s *State) Shed(records int, bytes int64) (dropped int) {
 	}
 }
 
+// ShedUpTo moves the cursor beyond pos and says how many records it passed over.
+func (s *State) ShedUpTo(pos journal.Position) (dropped int) {
+	for {
+		next, _, ok := s.Next()
+		if !ok || next > pos {
+			return dropped
+		}
+		s.Advance(next)
+		dropped++
+	}
+}
+
 // Receive notes an inbound QoS 2 packet id [MQTT-4.3.3-10]; false: it is a duplicate.
 func (s *State) Receive(packet uint16) bool {
 	if _, dup := s.Inbound[packet]; dup {

@@ -34,6 +34,7 @@ func (s *Server) polling(ln *net.TCPListener) (next func() error) {
 				switch {
 				case err == nil:
 					s.startPolled(fd, peerOf(from))
+					s.admit.wait(s.stop)
 				case errors.Is(err, unix.EAGAIN):
 					return false
 				case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
@@ -110,7 +111,7 @@ func (s *Server) startPolled(fd int, from netip.AddrPort) {
 	l := s.loops[int(s.turn.Add(1))%len(s.loops)]
 	c := newConn(s)
 	p := &polled{c: c, loop: l, fd: fd, addr: from}
-	c.t = p
+	c.t, c.from = p, placeOf(from.Addr())
 	c.handler = s.opt.New(c)
 	if !s.add(c) {
 		_ = unix.Close(fd) // it was over the limit

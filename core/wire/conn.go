@@ -3,13 +3,14 @@
 // another. It knows no protocol: the bytes go to a Handler, which is an engine of
 // mqttfront or xmppfront. It must never look inside the bytes.
 //
-// Lock order: a Conn's mu is a leaf; nothing is called while it is held.
+// Lock order: Server.mu, then a Conn's mu, which is a leaf; nothing is called while it is held.
 package wire
 
 import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,7 @@ const (
 // was appended is written by Flush.
 type Conn struct {
 	server  *Server
+	from    netip.Addr    // see From; set once
 	handler Handler       // set once, before the connection is known to anybody
 	last    atomic.Int64  // when input came last, Unix nanoseconds
 	in      atomic.Uint64 // bytes read; the reader alone writes it

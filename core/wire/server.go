@@ -23,6 +23,12 @@ type Options struct {
 	TLS *tls.Config
 	// MaxConns bounds the connections; more are closed at once, and counted.
 	MaxConns int
+	// ConnsPerAddress bounds those from one address, see Conn.From; more are closed
+	// at once, and counted. 0: no bound.
+	ConnsPerAddress int
+	// ConnRate is how many connections a second are accepted, on all listeners
+	// together; more wait to be accepted. 0: no bound.
+	ConnRate float64
 	// QueueBytes bounds the out-queue of a connection.
 	QueueBytes int
 	Log        *slog.Logger
@@ -33,24 +39,27 @@ type Server struct {
 	opt     Options
 	wg      sync.WaitGroup // all connections, their writers, and the sweeper
 	refused atomic.Uint64
+	admit   *admission
 	stop    chan struct{}  // closed by Shutdown
 	running sync.WaitGroup // the event loops
 	turn    atomic.Uint32  // which event loop is next
 
 	badHeaders atomic.Uint64
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards what follows; a Conn's mu may be taken under it
 	conns     map[*Conn]struct{}
 	held      map[net.Conn]struct{} // those whose PROXY header is awaited
 	listeners []net.Listener
 	sockets   []io.Closer // of listeners that event loops serve
 	loops     []*loop     // of plain TCP connections
 	stopped   bool
+	accepted  uint64
+	past      Moved // by connections that have ended
 }
 
 // NewServer makes a server without listeners. Its sweeper runs until Shutdown.
 func NewServer(opt Options) *Server {
-	s := &Server{opt: opt, conns: map[*Conn]struct{}{}, held: map[net.Conn]struct{}{}, stop: make(chan struct{})}
+	s := &Server{opt: opt, admit: newAdmission(opt), conns: map[*Conn]struct{}{}, held: map[net.Conn]struct{}{}, stop: make(chan struct{})}
 	s.wg.Go(s.sweep)
 	return s
 }
@@ -91,6 +100,9 @@ func (s *Server) accept(ln net.Listener, how Opening) error {
 			s.expectHeader(nc, how)
 		case err == nil:
 			s.start(nc, how)
+		}
+		if err == nil {
+			s.admit.wait(s.stop)
 		}
 		return err
 	})
@@ -141,7 +153,7 @@ func (s *Server) start(nc net.Conn, how Opening) {
 		nc = websocket.Server(nc, how.WebSocket)
 		c.tls.Store(secure) // the first Read makes both handshakes
 	}
-	c.t = newStream(c, nc)
+	c.t, c.from = newStream(c, nc), place(nc.RemoteAddr())
 	c.handler = s.opt.New(c)
 	if !s.add(c) {
 		go nc.Close() // a TLS close writes, which may block
@@ -168,7 +180,11 @@ func (s *Server) add(c *Conn) bool {
 	if s.full() {
 		return false
 	}
+	if !s.admit.enter(c, s.opt.ConnsPerAddress) {
+		return false
+	}
 	s.conns[c] = struct{}{}
+	s.accepted++
 	s.wg.Add(1)
 	return true
 }
@@ -177,6 +193,8 @@ func (s *Server) add(c *Conn) bool {
 func (s *Server) gone(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	s.admit.leave(c)
+	s.past.add(c)
 	s.mu.Unlock()
 	s.wg.Done()
 }

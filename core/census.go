@@ -1,0 +1,67 @@
+package core
+
+// A census is how much of what there is.
+type census struct {
+	connected, away uint64 // devices' sessions: with a device, without one
+	subscriptions   uint64
+	retained        uint64
+	stored          uint64 // retained messages, and records that wait, counted once a filter
+	storedBytes     int64
+}
+
+// count visits every session and every filter of the log. It runs once in a while.
+func (r *Router) count() (c census) {
+	for _, s := range r.allSessions() {
+		switch {
+		case s.addr.Resource == "": // the account's own
+		case len(s.attached()) > 0:
+			c.connected++
+		case s.durable:
+			c.away++
+		}
+		c.subscriptions += s.subscriptions()
+	}
+	r.retained.mu.RLock()
+	c.retained, c.storedBytes = uint64(r.retained.values.Len()), r.retained.bytes
+	r.retained.mu.RUnlock()
+	c.stored = c.retained
+	r.mu.RLock()
+	filters := make([]*durableFilter, 0, len(r.filters))
+	for _, df := range r.filters {
+		filters = append(filters, df)
+	}
+	r.mu.RUnlock()
+	r.posted.RLock()
+	defer r.posted.RUnlock()
+	for _, df := range filters {
+		n, bytes := df.postings.From(0)
+		c.stored += uint64(n)
+		c.storedBytes += bytes
+	}
+	return c
+}
+
+func (r *Router) allSessions() []*Session {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	list := make([]*Session, 0, len(r.sessions))
+	for _, s := range r.sessions {
+		list = append(list, s)
+	}
+	return list
+}
+
+// subscriptions is how many filters clients have asked for on the session: the
+// inbox of an account is not one of them.
+func (s *Session) subscriptions() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.durable {
+		return uint64(len(s.subs))
+	}
+	n := s.state.Len()
+	if s.addr.Resource == "" && s.state.Filter(InboxFilter(s.addr.Account)) != nil {
+		n--
+	}
+	return uint64(n)
+}

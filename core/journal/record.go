@@ -23,6 +23,7 @@ const (
 	KindWill     Kind = 10 // Body is the will of the connection, or empty: it has none any more
 	KindFence    Kind = 11 // the lane of a dead incarnation is closed
 	KindHandled  Kind = 13 // PacketID is how many of the publisher's stanzas are handled (XEP-0198)
+	KindShare    Kind = 14 // Body is a shared subscription, and what of the log its members have not acknowledged
 	KindFired    Kind = 12 // a will that is published; Body is the message, as in KindPub
 )
 

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"pushhub/core/journal"
 	"pushhub/core/qos"
@@ -11,7 +12,10 @@ import (
 // AppendCursor encodes what the device has acknowledged: the cursor and the
 // window. It is the body of CURSOR and Q2WINDOW records.
 //
-//	expiry detached next sequence count { phase|qos<<4 position | gap }*
+//	expiry detached next sequence count { phase|qos<<4|flags position [share] | gap }* share*
+//
+// An entry that was taken from a shared subscription names it by its place in the
+// list at the end, which is there only if there are such entries.
 func (s *State) AppendCursor(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.Expiry))
 	dst = binary.AppendUvarint(dst, uint64(s.Detached))
@@ -20,6 +24,7 @@ func (s *State) AppendCursor(dst []byte) []byte {
 	n := 0
 	s.Out.Each(func(*qos.Entry[Item]) bool { n++; return true })
 	dst = binary.AppendUvarint(dst, uint64(n))
+	var shares []string
 	s.Out.Each(func(e *qos.Entry[Item]) bool {
 		if e == nil || e.Value.Pos == 0 {
 			dst = append(dst, 0xff) // done, or not to be found in the log
@@ -32,12 +37,35 @@ func (s *State) AppendCursor(dst []byte) []byte {
 		if e.Value.Came && phase < qos.Received {
 			phase = qos.Received // this may be stored behind the PUBREC's own record
 		}
-		dst = append(dst, byte(phase)|e.QoS<<4)
+		b := byte(phase) | e.QoS<<4
+		if e.Value.Share == "" {
+			dst = append(dst, b)
+			dst = binary.AppendUvarint(dst, uint64(e.Value.Pos))
+			return true
+		}
+		if !Offered(e) {
+			b |= flagKept
+		}
+		dst = append(dst, b|flagShare)
 		dst = binary.AppendUvarint(dst, uint64(e.Value.Pos))
+		i := slices.Index(shares, e.Value.Share)
+		if i < 0 {
+			i, shares = len(shares), append(shares, e.Value.Share)
+		}
+		dst = binary.AppendUvarint(dst, uint64(i))
 		return true
 	})
+	for _, share := range shares {
+		dst = journal.AppendBytes(dst, share)
+	}
 	return dst
 }
+
+// The flags of an entry of the window, above its QoS.
+const (
+	flagShare = 1 << 6 // it was taken from a shared subscription
+	flagKept  = 1 << 7 // and the device was not sent it
+)
 
 // ApplyCursor sets cursor and window to what AppendCursor encoded, for a session
 // whose device is not connected.
@@ -57,15 +85,23 @@ func (s *State) decodeCursor(d *journal.Decoder) error {
 	}
 	var out qos.Window[Item]
 	out.Restore(seq)
+	var from []uint64 // of the entries with a share: its place in the list
 	for range n {
 		b := d.Byte()
 		if b == 0xff {
 			out.AddAcked()
 			continue
 		}
-		pos := journal.Position(d.Uvarint())
-		e := out.Add(b>>4, Item{Pos: pos, Saved: true, Match: Match{QoS: b >> 4}})
-		e.Phase, e.Dup = qos.Phase(b&0xf), true
+		pos, q, sent := journal.Position(d.Uvarint()), min(b>>4&3, 2), b&flagKept == 0
+		e := out.Add(q, Item{Pos: pos, Saved: sent, Match: Match{QoS: q}})
+		e.Phase, e.Dup = qos.Phase(b&0xf), sent
+		if b&flagShare != 0 {
+			from = append(from, d.Uvarint())
+			e.Value.Share = unnamed
+		}
+	}
+	if d.Err == nil {
+		nameShares(&out, from, d)
 	}
 	if d.Err != nil {
 		return d.Err
@@ -77,6 +113,32 @@ func (s *State) decodeCursor(d *journal.Decoder) error {
 		f.place = f.postings.Seek(max(f.Since, s.next))
 	}
 	return nil
+}
+
+// unnamed marks the entries of a window whose share is yet to be read.
+const unnamed = "$share/"
+
+// nameShares reads the list of shares, and gives the entries theirs.
+func nameShares(out *qos.Window[Item], from []uint64, d *journal.Decoder) {
+	if len(from) == 0 {
+		return
+	}
+	last := slices.Max(from)
+	if last >= uint64(len(from)) {
+		d.Err = fmt.Errorf("%w: a share that is not in the list", journal.ErrCorrupt)
+		return
+	}
+	names := make([]string, 0, 1)
+	for range last + 1 {
+		if names = append(names, d.String()); d.Err != nil {
+			return
+		}
+	}
+	for e := range out.Each {
+		if e != nil && e.Value.Share == unnamed {
+			e.Value.Share, from = names[from[0]], from[1:]
+		}
+	}
 }
 
 // AppendSub encodes the body of a SUB record.

@@ -38,7 +38,15 @@ type Item struct {
 	Held  any              // the message, where it is not in the log and may have to be sent again
 	Saved bool             // QoS 2: the journal knows this entry's packet id
 	Came  bool             // QoS 2: its PUBREC has come, and is on its way to the journal
+	Going bool             // QoS 2: the record that makes it Saved is on its way to the journal
+	Share string           // the shared subscription that the delivery was taken from; empty: it is the session's own
 	Match
+}
+
+// Offered reports whether the device may have been sent the delivery of an entry,
+// as far as the journal is to know.
+func Offered(e *qos.Entry[Item]) bool {
+	return e.Phase == qos.Sent || e.Phase == qos.Received || e.Phase == qos.Released || e.Dup || e.Value.Saved || e.Value.Going
 }
 
 // A Match is how the session's filters match a record: the best of them.
@@ -167,7 +175,7 @@ func (s *State) Needs(last journal.Position) journal.Position {
 		need = p
 	}
 	s.Out.Each(func(e *qos.Entry[Item]) bool {
-		if e != nil && e.Value.Pos != 0 {
+		if e != nil && e.Value.Pos != 0 && e.Value.Share == "" {
 			need = min(need, e.Value.Pos)
 			return false
 		}

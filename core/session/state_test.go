@@ -140,11 +140,36 @@ func TestInboundPacketIdentifiers(t *testing.T) {
 	}
 }
 
+func TestWindowRemembersWhatCameFromAShare(t *testing.T) {
+	var s State
+	s.Out.SetMax(9)
+	s.Out.Add(1, Item{Pos: 10})
+	s.Out.Add(1, Item{Pos: 11, Share: "$share/g/a"}).Phase = qos.Sent
+	s.Out.Add(2, Item{Pos: 12, Share: "$share/h/a"})
+	s.Out.Add(2, Item{Pos: 13, Share: "$share/g/a", Saved: true})
+	s.Out.Ack(s.Out.Add(1, Item{Pos: 14}).Packet)
+	var again State
+	again.Out.SetMax(9)
+	if err := again.ApplyCursor(s.AppendCursor(nil)); err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for e := range again.Out.Each {
+		if e != nil {
+			got += fmt.Sprintf("%d %s %t;", e.Value.Pos, e.Value.Share, Offered(e))
+		}
+	}
+	if want := "10  true;11 $share/g/a true;12 $share/h/a false;13 $share/g/a true;"; got != want {
+		t.Errorf("the window holds %s, want %s", got, want)
+	}
+}
+
 func FuzzDecodeRow(f *testing.F) {
 	var s State
 	s.Subscribe("plant/+/temp", Options{QoS: 2, ID: 7, NoLocal: true}, 12, &journal.Postings{})
 	s.Out.SetMax(9)
 	s.Out.Add(1, Item{Pos: 14})
+	s.Out.Add(2, Item{Pos: 15, Share: "$share/g/a"})
 	s.Receive(77)
 	f.Add(s.AppendRow(nil, 13))
 	f.Fuzz(func(t *testing.T, row []byte) {

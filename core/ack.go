@@ -13,9 +13,12 @@ func (a *Attachment) Ack(b *Batch, packet uint16) error {
 	s := a.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.over || !s.state.Out.Ack(packet) {
+	e := s.state.Out.Get(packet)
+	if a.over || e == nil {
 		return fmt.Errorf("%w: packet identifier %d", ErrNotFound, packet)
 	}
+	s.settle(e)
+	s.state.Out.Ack(packet)
 	s.markDirty()
 	s.pump(b)
 	return nil

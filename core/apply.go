@@ -14,6 +14,7 @@ type tail struct {
 	live    bool // what was stored before the start has been applied
 	routes  map[string]*Route
 	touched map[*Session]struct{} // sessions with something new in the frame at hand
+	shares  map[*share]struct{}   // shares with something new in it
 	peers   map[string]string     // interned account and resource names
 }
 
@@ -44,6 +45,10 @@ func (r *Router) apply(seq uint64, frame []byte) error {
 		}
 	}
 	r.applied.Store(uint64(journal.At(seq, max(0, len(records)-1))))
+	for sh := range r.tail.shares { // first, so that members take turns
+		delete(r.tail.shares, sh)
+		r.dispatch(&r.tail.batch, sh)
+	}
 	for s := range r.tail.touched {
 		delete(r.tail.touched, s)
 		s.mu.Lock()
@@ -66,17 +71,41 @@ func (r *Router) applyRecord(pos journal.Position, rec *journal.Record) error {
 		return nil
 	case journal.KindFence:
 		return nil
+	case journal.KindShare:
+		return r.applyShare(rec)
 	}
 	s := r.session(r.recordAddress(rec))
 	if s == nil || !s.durable {
 		return nil // it ended later
 	}
+	strays, err := r.applyTo(s, pos, rec)
+	forfeit(strays)
+	return err
+}
+
+// applyTo applies a record of a durable session. strays are other sessions'.
+func (r *Router) applyTo(s *Session, pos journal.Position, rec *journal.Record) (strays []stray, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if pos <= s.state.Applied || uint64(pos) < s.state.Epoch {
-		return nil // the checkpoint held it already
+		return nil, nil // the checkpoint held it already
 	}
-	return r.applySession(s, pos, rec)
+	if rec.Kind == journal.KindWindow || rec.Kind == journal.KindCursor {
+		return r.applyCursor(s, rec)
+	}
+	return nil, r.applySession(s, pos, rec)
+}
+
+// applyCursor sets a session's window to what the journal has of it. The caller holds its mu.
+func (r *Router) applyCursor(s *Session, rec *journal.Record) (strays []stray, err error) {
+	if r.tail.live || rec.Epoch != s.state.Epoch {
+		return nil, nil // what is in memory is ahead of it, or it is of a session that ended
+	}
+	had := s.takings()
+	if err := s.state.ApplyCursor(rec.Body); err != nil {
+		return nil, err
+	}
+	return r.settleShares(s, had), nil
 }
 
 // applySession applies a record of one durable session. The caller holds its mu.
@@ -97,12 +126,9 @@ func (r *Router) applySession(s *Session, pos journal.Position, rec *journal.Rec
 		}
 	case journal.KindRelease:
 		s.state.Release(uint16(rec.PacketID))
-	case journal.KindReceived, journal.KindWindow, journal.KindCursor:
+	case journal.KindReceived:
 		if r.tail.live || rec.Epoch != s.state.Epoch {
-			return nil // what is in memory is ahead of it, or it is of a session that ended
-		}
-		if rec.Kind != journal.KindReceived {
-			return s.state.ApplyCursor(rec.Body)
+			return nil
 		}
 		if e := s.state.Out.Get(uint16(rec.PacketID)); e != nil {
 			e.Phase = qos.Received
@@ -122,8 +148,8 @@ func (r *Router) setDurable(s *Session, filter string, opt session.Options, pos 
 	case opt.QoS > 0 && wasLogged:
 		postings = had.Postings()
 	case opt.QoS > 0:
-		df := r.refer(filter)
-		filter, postings = df.text, &df.postings
+		df := r.refer(s, filter, pos)
+		filter, postings = df.text, df.forSession()
 	case wasLogged:
 		r.unrefer(s, filter)
 	}
@@ -134,9 +160,6 @@ func (r *Router) setDurable(s *Session, filter string, opt session.Options, pos 
 		s.setOnline(filter, opt)
 	}
 }
-
-// nothing are the postings of a QoS 0 subscription, which the log does not serve.
-var nothing journal.Postings
 
 // unsetDurable unsubscribes it. The caller holds its mu.
 func (r *Router) unsetDurable(s *Session, filter string) {
@@ -149,37 +172,6 @@ func (r *Router) unsetDurable(s *Session, filter string) {
 	if had.QoS > 0 {
 		r.unrefer(s, filter)
 	}
-}
-
-// refer adds a session to a filter that the log serves.
-func (r *Router) refer(filter string) *durableFilter {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	df := r.filters[filter]
-	if df == nil {
-		df = &durableFilter{text: filter}
-		r.filters[filter] = df
-		r.durable.Add(filter, df)
-		r.changed()
-	}
-	df.refs++
-	return df
-}
-
-func (r *Router) unrefer(s *Session, filter string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	df := r.filters[filter]
-	if df == nil {
-		return
-	}
-	df.goOffline(s)
-	if df.refs--; df.refs > 0 {
-		return
-	}
-	delete(r.filters, filter)
-	r.durable.Remove(filter, df)
-	r.changed()
 }
 
 // applyClaim makes a connection the owner of a durable session.
@@ -250,6 +242,7 @@ func (r *Router) dropSession(s *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.goOffline()
+	s.surrender()
 	for _, f := range s.state.Filters() {
 		if f.QoS > 0 {
 			r.unrefer(s, f.Name)
@@ -307,6 +300,9 @@ func (r *Router) file(pos journal.Position, rt *Route, size int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, df := range rt.filters {
+		if df.share != nil {
+			r.tail.shares[df.share] = struct{}{}
+		}
 		for s := range df.online {
 			r.tail.touched[s] = struct{}{}
 		}

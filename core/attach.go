@@ -286,12 +286,9 @@ func (s *Session) goOnline() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, f := range s.state.Filters() {
-		sub := &subscriber{s, f.Options}
+		sub := newSubscriber(s, f.Options)
 		s.subs[f.Name] = sub
-		r.online.Add(f.Name, sub)
-		if df := r.filters[f.Name]; df != nil && f.QoS > 0 {
-			df.goOnline(s)
-		}
+		r.enter(f.Name, sub)
 	}
 	r.changed()
 }

@@ -33,6 +33,7 @@ const (
 	entryPostings = 2 // filter, { position delta, size }*
 	entryWill     = 3 // account U+0000 resource, delay and message
 	entryAges     = 4 // nothing, { time, position }*
+	entryShare    = 5 // shared subscription, cursor and open positions
 )
 
 // putChunks is how many chunks are stored at once.
@@ -115,6 +116,7 @@ func (r *Router) checkpoint(ctx context.Context, at journal.Position) error {
 		s.mu.Unlock()
 		c.add(entrySession, sessionKey(s.addr), buf)
 	}
+	r.addShares(c)
 	r.addPostings(c)
 	if ages := &r.checkpoints.ages; r.opt.OfflineAge > 0 {
 		ages.note(r.now(), at, r.opt.OfflineAge, true)
@@ -235,6 +237,7 @@ func (r *Router) loadCheckpoint(ctx context.Context) error {
 	if err := r.loadChunks(whole); err != nil {
 		return err
 	}
+	r.loadTakings()
 	r.checkpoints.generation, r.checkpoints.next, r.checkpoints.chunks = generation, generation, int(n)
 	r.applied.Store(at)
 	delete(chunks, checkpointKey)
@@ -304,6 +307,8 @@ func (r *Router) loadEntry(kind byte, key string, value []byte) error {
 		return r.loadPostings(key, value)
 	case entryAges:
 		return r.checkpoints.ages.load(value)
+	case entryShare:
+		return r.loadShare(key, value)
 	}
 	account, resource, ok := strings.Cut(key, "\x00")
 	if !ok {
@@ -349,8 +354,8 @@ func (r *Router) loadSession(addr Address, row []byte) error {
 		if o.QoS == 0 {
 			return filter, &nothing
 		}
-		df := r.refer(filter)
-		return df.text, &df.postings
+		df := r.refer(s, filter, 0)
+		return df.text, df.forSession()
 	})
 	if err != nil {
 		return fmt.Errorf("session %s: %w", addr, err)

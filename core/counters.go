@@ -8,6 +8,7 @@ type Counters struct {
 	Delivered      atomic.Uint64 // deliveries queued to devices from the log or at QoS 1 and 2
 	DroppedSlow    atomic.Uint64 // QoS 0 deliveries to devices whose out-queue was full
 	DroppedQueue   atomic.Uint64 // deliveries to clean sessions whose queue was full
+	DroppedShared  atomic.Uint64 // messages that no member of a share took: QoS 0, or without a member whose session is durable
 	DroppedOffline atomic.Uint64 // records beyond what may wait for a session
 	DroppedOld     atomic.Uint64 // records that waited too long for a session that is away
 	DroppedBusy    atomic.Uint64 // retained QoS 0 messages that the journal had no room for

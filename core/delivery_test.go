@@ -315,6 +315,23 @@ func TestUnsubscribeStopsDeliveries(t *testing.T) {
 	}
 }
 
+// A second SUBSCRIBE replaces the first [MQTT-3.8.4-3], and the log goes on serving it.
+func TestSubscribingAgainKeepsDeliveries(t *testing.T) {
+	for _, filter := range []string{"t", "$share/g/t"} {
+		for kind, req := range map[string]core.Attach{"clean": clean("u", "a"), "durable": durable("u", "a")} {
+			h := newHub(t, bus.NewMemory())
+			a, p := h.attach(req), h.attach(clean("u", "p"))
+			a.subscribe(core.Subscription{Filter: filter, QoS: 1})
+			a.subscribe(core.Subscription{Filter: filter, QoS: 2, ID: 7})
+			p.publish("t", "x", 2, false)
+			if got := a.expect(t, "x"); got[0].QoS != 2 || len(got[0].SubIDs) != 1 {
+				t.Errorf("%s %s: delivered %+v", kind, filter, got[0])
+			}
+			h.stop()
+		}
+	}
+}
+
 func willed(id string, delay time.Duration) core.Attach {
 	req := durable("u", id)
 	req.Will = &core.Message{Topic: "will", Payload: []byte(id), QoS: 1}

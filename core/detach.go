@@ -17,10 +17,7 @@ func (s *Session) goOffline() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name, sub := range s.subs {
-		r.online.Remove(name, sub)
-		if df := r.filters[name]; df != nil {
-			df.goOffline(s)
-		}
+		r.exit(name, sub)
 	}
 	s.subs = nil
 	r.changed()
@@ -110,8 +107,10 @@ func (s *Session) remove(a *Attachment) (last bool) {
 	s.goOffline()
 	if !s.durable {
 		s.queue = nil
+		s.surrender()
 		return true
 	}
+	s.unsend()
 	s.state.Detached = s.r.now()
 	s.markDirty()
 	return true

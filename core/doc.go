@@ -12,7 +12,8 @@
 // its publisher is acknowledged (Device.Stored) when the record is stored and
 // applied. Router.apply, on the one goroutine that follows the journal, files the
 // record under the filters that match; sessions then pump: from their cursor,
-// through their window, to their device.
+// through their window, to their device. From a shared subscription, whose members
+// have one cursor in common, each takes what it has room for.
 //
 // Durable state changes in apply alone, while the hub runs and when it starts. The
 // exception is what devices acknowledge: that is ahead of the journal, which
@@ -20,8 +21,9 @@
 //
 // # Locks
 //
-// claims.mu comes first, then Session.mu, then Router.mu. All others are leaves:
-// Router.posted, accounts.mu, retained.mu, people, frames.mu, dirty, replay, and the locks
+// claims.mu comes first, then Session.mu, then Router.mu, then share.mu. Nobody
+// holds two sessions' mu: members take from a share, each under its own. All others
+// are leaves: Router.posted, shares.mu, accounts.mu, retained.mu, people, frames.mu, dirty, replay, and the locks
 // inside Devices and the Journal. accounts.change is held around IO, and nothing
 // but leaves and Router.mu is taken under it.
 package core

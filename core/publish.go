@@ -18,6 +18,7 @@ type Route struct {
 	generation uint64
 	targets    []target         // attached sessions
 	filters    []*durableFilter // filters that the log serves
+	shares     []shareRoute     // shared subscriptions
 	inbox      string           // the account that an inbox topic belongs to
 	answer     string           // the inbox topic for an answer to it
 }
@@ -86,11 +87,17 @@ func (a *Attachment) compute(rt *Route) error {
 // compute fills a route.
 func (r *Router) compute(rt *Route) {
 	rt.generation = r.generation.Load() // before the look-up: a change in between makes it old
-	rt.targets, rt.filters = rt.targets[:0:0], rt.filters[:0:0]
+	rt.targets, rt.filters, rt.shares = rt.targets[:0:0], rt.filters[:0:0], nil
 	r.mu.RLock()
 	subs := r.online.Match(rt.Topic, nil)
 	rt.filters = r.durable.Match(rt.Topic, rt.filters)
+	for _, sh := range r.shares.index.Match(rt.Topic, nil) {
+		rt.shares = append(rt.shares, shareRoute{sh, sh.members, len(sh.owners) > 0})
+	}
 	r.mu.RUnlock()
+	for i := range rt.shares {
+		rt.shares[i].allow(r, rt.Topic)
+	}
 	var seen map[*Session]int
 	if len(subs) > 1 {
 		seen = make(map[*Session]int, len(subs))
@@ -249,6 +256,9 @@ func (r *Router) deliverOnline(b *Batch, rt *Route, m *Message) {
 		default:
 			t.session.deliverHeld(b, m, min(t.qos, m.QoS), m.Retain && t.rap, t.ids)
 		}
+	}
+	for i := range rt.shares {
+		r.deliverShared(b, &rt.shares[i], m)
 	}
 }
 

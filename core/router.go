@@ -55,6 +55,7 @@ type Router struct {
 	durable  *topic.Index[*durableFilter]    // the filters that the log serves, once each
 	filters  map[string]*durableFilter       // the same by their text
 	watchers map[string]map[*Attachment]bool // devices that take notices, by account
+	shares   shares                          // guards some of itself
 
 	posted sync.RWMutex // guards the postings of all filters
 
@@ -123,12 +124,13 @@ func NewRouter(opt Options) *Router {
 		durable:  topic.NewIndex[*durableFilter](),
 		filters:  map[string]*durableFilter{},
 		watchers: map[string]map[*Attachment]bool{},
+		shares:   newShares(),
 		replays:  make(chan struct{}, replayers),
 	}
 	r.checkpoints.written = time.Now()
 	r.claims.latest = map[Address]*Attachment{}
 	r.wills.m = map[Address]*will{}
-	r.tail.touched = map[*Session]struct{}{}
+	r.tail.touched, r.tail.shares = map[*Session]struct{}{}, map[*share]struct{}{}
 	r.retained.values = topic.NewStore[*retainedValue]()
 	r.dirty.retained = map[string]bool{}
 	return r
@@ -156,6 +158,7 @@ func (r *Router) Run(ctx context.Context, ready func()) error {
 		r.wg.Go(func() { r.replayLoop(ctx) })
 	}
 	r.wg.Go(func() { r.flushLoop(ctx) })
+	r.wg.Go(func() { r.shareLoop(ctx) })
 	from := journal.Position(r.applied.Load()).Seq() + 1
 	err := r.opt.Journal.Follow(ctx, from, follower{r, ready})
 	cancel(err)

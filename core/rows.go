@@ -60,6 +60,7 @@ func (r *Router) flushLoop(ctx context.Context) {
 		case <-t.C:
 		}
 		r.flushCursors()
+		r.flushShares()
 		if n%rowsEvery != 0 {
 			continue
 		}
@@ -191,6 +192,12 @@ func (r *Router) shed() {
 			r.log.Warn("a session is too far behind; its oldest messages are dropped", "session", s.addr.String(), "dropped", dropped)
 		}
 	}
+	for _, sh := range r.loggedShares() {
+		if dropped := sh.shed(r, r.opt.OfflineMessages, r.opt.OfflineBytes); dropped > 0 {
+			r.Counters.DroppedOffline.Add(uint64(dropped))
+			r.log.Warn("a shared subscription is too far behind; its oldest messages are dropped", "topic", sh.text, "dropped", dropped)
+		}
+	}
 }
 
 func (r *Router) durableSessions() []*Session {
@@ -223,6 +230,11 @@ func (r *Router) trim() {
 		}
 		r.posted.RUnlock()
 		s.mu.Unlock()
+	}
+	for _, sh := range r.loggedShares() {
+		if p, need := sh.needs(); p != nil {
+			needs[p] = min(need, last+1)
+		}
 	}
 	r.posted.Lock()
 	defer r.posted.Unlock()

@@ -21,7 +21,8 @@ type Session struct {
 
 	mu       sync.Mutex // guards what follows
 	state    session.State
-	subs     map[string]*subscriber // as they stand in the online index; all of a clean session's
+	subs     map[string]*subscriber // as publishers find them while it is attached; all of a clean session's
+	shared   []*subscriber          // those of subs that are members of shares
 	queue    []held                 // deliveries that are not in the log and wait for the window
 	active   bool                   // a device is attached and has been told so
 	full     bool                   // the device's out-queue had no room
@@ -35,34 +36,20 @@ type Session struct {
 	gone     bool           // ended, or begun anew
 }
 
-// subscriber is one subscription in the online index.
+// subscriber is one subscription of an attached session.
 type subscriber struct {
 	session *Session
 	session.Options
+	share *share   // nil: it is the session's own
+	ids   []uint32 // its identifier, as a delivery has it
 }
 
-// durableFilter is one filter that the log serves, whatever the number of its sessions.
-type durableFilter struct {
-	text     string
-	postings journal.Postings      // guarded by Router.posted
-	refs     int                   // sessions that have it; guarded by Router.mu
-	online   map[*Session]struct{} // those of them that are attached; guarded by Router.mu
-}
-
-// goOnline notes that a session of the filter is attached. The caller holds Router.mu.
-func (df *durableFilter) goOnline(s *Session) {
-	if df.online == nil {
-		df.online = map[*Session]struct{}{}
+func newSubscriber(s *Session, opt session.Options) *subscriber {
+	sub := &subscriber{session: s, Options: opt}
+	if opt.ID != 0 {
+		sub.ids = []uint32{opt.ID}
 	}
-	df.online[s] = struct{}{}
-}
-
-// goOffline undoes goOnline. The caller holds Router.mu.
-func (df *durableFilter) goOffline(s *Session) {
-	delete(df.online, s)
-	if len(df.online) == 0 {
-		df.online = nil // most filters have nobody attached most of the time
-	}
+	return sub
 }
 
 // nobody is the device list of every session without one.
@@ -180,7 +167,7 @@ func (s *Session) send(b *Batch, e *qos.Entry[session.Item], m *Message, retain 
 // what is due, until the window, the device or the log says stop. The caller holds mu.
 func (s *Session) pump(b *Batch) {
 	for s.active && !s.full {
-		added, open := s.fill(), s.state.Out.Open()
+		added, open := s.fill(b), s.state.Out.Open()
 		if !s.sendDue(b) || (!added && s.state.Out.Open() == open) {
 			return
 		}
@@ -188,7 +175,10 @@ func (s *Session) pump(b *Batch) {
 }
 
 // fill adds to the window what is next; false when nothing was added.
-func (s *Session) fill() (added bool) {
+func (s *Session) fill(b *Batch) (added bool) {
+	if len(s.shared) > 0 {
+		added = s.fillShared(b)
+	}
 	for len(s.queue) > 0 && s.state.Out.Room() {
 		h := s.queue[0]
 		s.queue[0] = held{}
@@ -262,7 +252,7 @@ func (s *Session) sendDue(b *Batch) bool {
 			s.sendRelease(b, e)
 			continue
 		}
-		if e.QoS == 2 && s.durable && !e.Value.Saved {
+		if e.QoS == 2 && !e.Value.Saved && (s.durable || e.Value.Share != "" && e.Value.Pos != 0) {
 			s.save()
 			return false
 		}
@@ -284,11 +274,13 @@ func (s *Session) sendDue(b *Batch) bool {
 		case Full:
 			if one == nil {
 				s.full = true
+				s.handBack()
 				return false
 			}
 			e.Phase, one.clogged = qos.Aside, true // the account's other devices do not wait for it
 		case Refused:
 			s.r.Counters.DroppedDevice.Add(1)
+			s.settle(e)
 			s.state.Out.Ack(e.Packet)
 			s.markDirty()
 		}
@@ -301,6 +293,7 @@ func (s *Session) drop(e *qos.Entry[session.Item], m *Message) {
 	} else {
 		s.r.Counters.Expired.Add(1)
 	}
+	s.settle(e)
 	s.state.Out.Ack(e.Packet)
 	s.markDirty()
 }
@@ -328,10 +321,16 @@ func (s *Session) save() {
 	if s.saving {
 		return
 	}
+	if !s.durable {
+		s.saveShared()
+		return
+	}
+	s.going(true)
 	rec := journal.Record{Kind: journal.KindWindow, Epoch: s.state.Epoch, Body: s.state.AppendCursor(nil)}
 	last := s.state.Out.End()
 	err := s.r.append(&rec, s.addr, nil, func(_ journal.Position, err error) { s.saved(last, err) })
 	if err != nil {
+		s.going(false)
 		s.r.log.Warn("queueing a QoS 2 window; the session waits", "session", s.addr.String(), "err", err)
 		s.markDirty() // the flush wakes it again
 		return
@@ -345,6 +344,7 @@ func (s *Session) saved(last uint64, err error) {
 	defer s.mu.Unlock()
 	s.saving = false
 	if err != nil {
+		s.going(false)
 		s.r.log.Error("storing a QoS 2 window", "session", s.addr.String(), "err", err)
 		s.markDirty() // the flush wakes it again
 		return
@@ -354,13 +354,22 @@ func (s *Session) saved(last uint64, err error) {
 		if seq >= last {
 			return false
 		}
-		if e != nil {
-			e.Value.Saved = true
+		if e != nil && e.Value.Going {
+			e.Value.Saved, e.Value.Going = true, false
 		}
 		seq++
 		return true
 	})
 	s.pump(&s.r.tail.batch)
+}
+
+// going notes which deliveries the window on its way to the journal is about. The caller holds mu.
+func (s *Session) going(on bool) {
+	for e := range s.state.Out.Each {
+		if e != nil {
+			e.Value.Going = on && !e.Value.Saved
+		}
+	}
 }
 
 // markDirty has the session's cursor written soon. The caller holds mu.

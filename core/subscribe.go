@@ -31,12 +31,18 @@ func (a *Attachment) Subscribe(b *Batch, subs []Subscription, done func(b *Batch
 	results := make([]error, len(subs))
 	for i, sub := range subs {
 		results[i] = a.maySubscribe(sub.Filter)
+		if sub.NoLocal && topic.IsShared(sub.Filter) && results[i] == nil {
+			results[i] = fmt.Errorf("%w: no local on a shared subscription", ErrBadTopic) // [MQTT-3.8.3-4]
+		}
 	}
 	fresh, held := a.session.reserve(subs, results)
 	finish := func(b *Batch) {
 		a.session.free(held)
 		done(b, results)
 		for i, sub := range subs {
+			if topic.IsShared(sub.Filter) {
+				continue // no retained messages: MQTT 5 §4.8.2
+			}
 			if results[i] == nil && sub.RetainHandling < 2 && (sub.RetainHandling == 0 || fresh[i]) {
 				a.sendRetained(b, sub)
 			}
@@ -65,12 +71,13 @@ func (a *Attachment) Subscribe(b *Batch, subs []Subscription, done func(b *Batch
 }
 
 func (a *Attachment) maySubscribe(filter string) error {
-	if err := topic.ValidateFilter(filter); err != nil {
+	if err := topic.ValidateSubscription(filter); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadTopic, err)
 	}
 	if err := checkSize(a.r, filter); err != nil {
 		return err
 	}
+	filter, _, _ = topic.SplitShare(filter)
 	if err := a.r.acl.CanSubscribe(a.addr.Account, filter); err != nil {
 		a.r.Counters.Forbidden.Add(1)
 		return fmt.Errorf("%w: %w", ErrForbidden, err)
@@ -148,15 +155,15 @@ func (s *Session) setOnline(filter string, opt session.Options) {
 	r := s.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if old := s.subs[filter]; old != nil {
+	old, sub := s.subs[filter], newSubscriber(s, opt)
+	if old != nil && old.share == nil {
 		r.online.Remove(filter, old)
 	}
-	sub := &subscriber{s, opt}
-	s.subs[filter] = sub
-	r.online.Add(filter, sub)
-	if df := r.filters[filter]; df != nil && s.durable && opt.QoS > 0 {
-		df.goOnline(s)
+	r.enter(filter, sub)
+	if old != nil && old.share != nil {
+		r.exit(filter, old) // not before: a share ends with its last member
 	}
+	s.subs[filter] = sub
 	r.changed()
 }
 
@@ -170,10 +177,7 @@ func (s *Session) unsetOnline(filter string) bool {
 	r := s.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.online.Remove(filter, sub)
-	if df := r.filters[filter]; df != nil {
-		df.goOffline(s)
-	}
+	r.exit(filter, sub)
 	r.changed()
 	return true
 }

@@ -1,0 +1,248 @@
+package core
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"pushhub/core/journal"
+)
+
+// take gives a session the next position that nobody has.
+func (sh *share) take(r *Router, s *Session) (journal.Position, bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil {
+		return 0, false
+	}
+	for len(sh.free) > 0 {
+		pos := sh.free[0]
+		sh.free = sh.free[1:]
+		if holder, open := sh.open[pos]; open && holder == nil {
+			sh.open[pos] = s
+			return pos, true
+		}
+	}
+	sh.free = nil
+	r.posted.RLock()
+	pos, at, ok := sh.postings.Get(sh.place)
+	if ok && pos < sh.cursor {
+		pos, at, ok = sh.postings.Get(sh.postings.Seek(sh.cursor))
+	}
+	r.posted.RUnlock()
+	sh.place = at
+	if !ok {
+		return 0, false
+	}
+	sh.place, sh.cursor = at+1, pos+1
+	sh.open[pos] = s
+	sh.markDirty(r)
+	return pos, true
+}
+
+// done notes that a position is acknowledged, or never will be.
+func (sh *share) done(r *Router, pos journal.Position) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if _, open := sh.open[pos]; open {
+		delete(sh.open, pos)
+		sh.markDirty(r)
+	}
+}
+
+// give takes a position back from the session that has it: somebody else may take it.
+func (sh *share) give(pos journal.Position, s *Session) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if holder, open := sh.open[pos]; open && holder == s {
+		sh.release(pos)
+	}
+}
+
+// release makes a position free. The caller holds mu.
+func (sh *share) release(pos journal.Position) {
+	sh.open[pos] = nil
+	if i, found := slices.BinarySearch(sh.free, pos); !found {
+		sh.free = slices.Insert(sh.free, i, pos)
+	}
+}
+
+// park puts a position aside that no attached member may receive.
+func (sh *share) park(pos journal.Position) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if holder, open := sh.open[pos]; open && holder == nil {
+		sh.free = slices.DeleteFunc(sh.free, func(p journal.Position) bool { return p == pos })
+		sh.parked = append(sh.parked, pos)
+	}
+}
+
+// unpark lets the members try again.
+func (sh *share) unpark() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	parked := sh.parked
+	sh.parked = nil
+	for _, pos := range parked {
+		if holder, open := sh.open[pos]; open && holder == nil {
+			sh.release(pos)
+		}
+	}
+}
+
+// pending reports whether something waits to be taken.
+func (sh *share) pending(r *Router) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil || len(sh.free) > 0 || len(sh.waiting) > 0 {
+		return len(sh.free)+len(sh.waiting) > 0
+	}
+	r.posted.RLock()
+	defer r.posted.RUnlock()
+	records, _ := sh.postings.From(max(sh.place, sh.postings.Seek(sh.cursor)))
+	return records > 0
+}
+
+// held notes, while the log is followed at the start, that a session's window was
+// journaled with a position in it. It returns the session that had it before.
+// What lies between the cursor and the position was taken as well; as long as no
+// window shows who took it, it is free.
+func (sh *share) held(r *Router, pos journal.Position, s *Session) (before *Session) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil {
+		return nil
+	}
+	if pos >= sh.cursor {
+		sh.reach(r, pos)
+		sh.cursor = pos + 1
+	} else if _, open := sh.open[pos]; !open {
+		return nil // it is done
+	}
+	before = sh.open[pos]
+	sh.open[pos] = s
+	return before
+}
+
+// reach makes the positions from the cursor up to end, which is left out, free.
+// The caller holds mu.
+func (sh *share) reach(r *Router, end journal.Position) {
+	r.posted.RLock()
+	defer r.posted.RUnlock()
+	for place := sh.postings.Seek(sh.cursor); ; place++ {
+		pos, at, ok := sh.postings.Get(place)
+		if !ok || pos >= end {
+			return
+		}
+		place = at
+		sh.release(pos)
+	}
+}
+
+// append encodes the cursor and what is open; the positions in without count as done.
+// The caller holds mu.
+//
+//	cursor count { position, each less the one before }*
+func (sh *share) append(dst []byte, without map[journal.Position]bool) []byte {
+	open := make([]journal.Position, 0, len(sh.open))
+	for pos := range sh.open {
+		if !without[pos] {
+			open = append(open, pos)
+		}
+	}
+	slices.Sort(open)
+	dst = binary.AppendUvarint(dst, uint64(sh.cursor))
+	dst = binary.AppendUvarint(dst, uint64(len(open)))
+	last := journal.Position(0)
+	for _, pos := range open {
+		dst = binary.AppendUvarint(dst, uint64(pos-last))
+		last = pos
+	}
+	return dst
+}
+
+// apply brings the share up to what append encoded: what is before that cursor
+// and was not open is done.
+func (sh *share) apply(d *journal.Decoder) error {
+	cursor, n := journal.Position(d.Uvarint()), d.Uvarint()
+	if d.Err == nil && n > uint64(len(d.Rest)) {
+		return fmt.Errorf("%w: a share with %d positions open", journal.ErrCorrupt, n)
+	}
+	open := make(map[journal.Position]bool, n)
+	last := journal.Position(0)
+	for range n {
+		last += journal.Position(d.Uvarint())
+		open[last] = true
+	}
+	if d.Err != nil {
+		return d.Err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil {
+		return nil
+	}
+	for pos := range sh.open {
+		if pos < cursor && !open[pos] {
+			delete(sh.open, pos)
+		}
+	}
+	if cursor > sh.cursor {
+		for pos := range open {
+			if pos >= sh.cursor {
+				sh.open[pos] = nil
+				sh.free = append(sh.free, pos)
+			}
+		}
+		slices.Sort(sh.free)
+		sh.cursor, sh.place = cursor, 0
+	}
+	return nil
+}
+
+// shed forgets the oldest of what waits beyond those limits; it says how many.
+func (sh *share) shed(r *Router, records int, bytes int64) (dropped int) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil {
+		return 0
+	}
+	r.posted.RLock()
+	defer r.posted.RUnlock()
+	sh.place = max(sh.place, sh.postings.Seek(sh.cursor))
+	for {
+		n, b := sh.postings.From(sh.place)
+		if n+len(sh.free)+len(sh.parked) <= records && b <= bytes {
+			break
+		}
+		dropped++
+		if old := sh.oldest(); old != 0 {
+			delete(sh.open, old)
+			continue
+		}
+		pos, at, _ := sh.postings.Get(sh.place)
+		sh.place, sh.cursor = at+1, pos+1
+	}
+	if dropped > 0 {
+		sh.markDirty(r)
+	}
+	return dropped
+}
+
+// oldest takes a position out of what nobody has; 0 when there is none. The caller holds mu.
+func (sh *share) oldest() (pos journal.Position) {
+	for _, list := range []*[]journal.Position{&sh.parked, &sh.free} {
+		if len(*list) > 0 {
+			pos, *list = (*list)[0], (*list)[1:]
+			return pos
+		}
+	}
+	return 0
+}
+
+// needs is the first position of its postings that the share may still read.
+func (sh *share) needs() (p *journal.Postings, need journal.Position) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.postings, sh.cursor
+}

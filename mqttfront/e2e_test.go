@@ -144,8 +144,8 @@ func unhex(t testing.TB, s string) []byte {
 const (
 	connack  = "2002 0000"
 	present  = "2002 0100"
-	connack5 = "2010 0000 0d 210400 220010 2700100000 2a00"
-	present5 = "2010 0100 0d 210400 220010 2700100000 2a00"
+	connack5 = "200e 0000 0b 210400 220010 2700100000"
+	present5 = "200e 0100 0b 210400 220010 2700100000"
 )
 
 func TestPublishersReachSubscribers(t *testing.T) {

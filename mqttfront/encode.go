@@ -34,7 +34,6 @@ func (e *engine) connack(present bool) []byte {
 		p.Properties.ReceiveMaximum = opt.ReceiveMax
 		p.Properties.MaximumPacketSize = uint32(opt.MaxPacketSize)
 		p.Properties.TopicAliasMaximum = aliasMax
-		p.Properties.SharedSubAvailableFlag = true // and 0
 		if g.assigned {
 			p.Properties.AssignedClientID = g.clientID // [MQTT-3.1.3-7]
 		}

@@ -3,7 +3,6 @@ package mqttfront
 import (
 	"encoding/binary"
 	"errors"
-	"strings"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -33,6 +32,9 @@ func decodeSubscribe(body []byte, level byte) (packet uint16, subs []core.Subscr
 			return 0, nil, err
 		}
 		s.Filter, s.ID = string(filter), id
+		if s.NoLocal && topic.IsShared(s.Filter) {
+			return 0, nil, packets.ErrProtocolViolation // [MQTT-3.8.3-4]
+		}
 		subs, b = append(subs, s), rest[1:]
 	}
 	if len(subs) == 0 {
@@ -119,11 +121,8 @@ func decodeUnsubscribe(body []byte, level byte) (packet uint16, filters []string
 
 // checkFilter is what can be said of a filter without the core.
 func checkFilter(filter string) error {
-	if strings.HasPrefix(filter, "$share/") {
-		return core.ErrUnsupported // CONNACK says that there are no shared subscriptions
-	}
-	if err := topic.ValidateFilter(filter); err != nil {
-		return errors.Join(core.ErrBadTopic, err) // [MQTT-4.7.1-1] and its like
+	if err := topic.ValidateSubscription(filter); err != nil {
+		return errors.Join(core.ErrBadTopic, err) // [MQTT-4.7.1-1], [MQTT-4.8.2-1] and their like
 	}
 	return nil
 }

@@ -228,19 +228,23 @@ func TestMembersWithRoomGetWhatAStuckOneCannotTake(t *testing.T) {
 					want = 599 // one was to be sent when the device had no room any more
 				}
 				until(t, "600 messages", func() bool { return b.payloads() >= want })
-				b.acks.Wait()
 			})
 		}
 	}
 }
 
 // payloads is how many messages came.
-func (c *client) payloads() int {
+func (c *client) payloads() int { return c.count(false) }
+
+// releases is how many PUBRELs came.
+func (c *client) releases() int { return c.count(true) }
+
+func (c *client) count(release bool) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
 	for _, d := range c.got {
-		if !d.Release {
+		if d.Release == release {
 			n++
 		}
 	}

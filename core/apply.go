@@ -102,7 +102,10 @@ func (r *Router) applyCursor(s *Session, rec *journal.Record) (strays []stray, e
 		return nil, nil // what is in memory is ahead of it, or it is of a session that ended
 	}
 	had := s.takings()
-	if err := s.state.ApplyCursor(rec.Body); err != nil {
+	r.posted.RLock() // postings are trimmed at the start, too
+	err = s.state.ApplyCursor(rec.Body)
+	r.posted.RUnlock()
+	if err != nil {
 		return nil, err
 	}
 	return r.settleShares(s, had), nil

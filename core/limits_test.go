@@ -176,6 +176,18 @@ func TestMessagesThatWaitTooLongForWhoIsAwayAreDropped(t *testing.T) {
 	there.acks.Wait()
 }
 
+func TestMessagesThatWaitTooLongForAGroupAreDropped(t *testing.T) {
+	h := newHubWith(t, bus.NewMemory(), core.Options{OfflineAge: tooOld})
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(shared(1))
+	a.leave(true)
+	p.publish("t", "old 1", 1, false)
+	p.publish("t", "old 2", 1, false)
+	waitFor(t, "what is old to be dropped", func() bool { return h.Counters.DroppedOld.Load() == 2 })
+	p.publish("t", "new", 1, false)
+	h.attach(durable("u", "a")).expect(t, "new")
+}
+
 func TestRestartMakesNothingYoungAgain(t *testing.T) {
 	store := bus.NewMemory()
 	h := newHubWith(t, store, core.Options{OfflineAge: tooOld})

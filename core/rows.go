@@ -192,7 +192,18 @@ func (r *Router) shed() {
 			r.log.Warn("a session is too far behind; its oldest messages are dropped", "session", s.addr.String(), "dropped", dropped)
 		}
 	}
+	r.shedShares(old)
+}
+
+// shedShares is shed for what waits for shares; what is up to old has waited too long.
+func (r *Router) shedShares(old journal.Position) {
 	for _, sh := range r.loggedShares() {
+		if old > 0 && !r.attended(sh) {
+			if aged := sh.shedUpTo(r, old); aged > 0 {
+				r.Counters.DroppedOld.Add(uint64(aged))
+				r.log.Warn("messages waited too long for a shared subscription and are dropped", "topic", sh.text, "dropped", aged)
+			}
+		}
 		if dropped := sh.shed(r, r.opt.OfflineMessages, r.opt.OfflineBytes); dropped > 0 {
 			r.Counters.DroppedOffline.Add(uint64(dropped))
 			r.log.Warn("a shared subscription is too far behind; its oldest messages are dropped", "topic", sh.text, "dropped", dropped)

@@ -89,6 +89,13 @@ func (r *Router) shareOf(text string) *share {
 	return r.shares.byText[text]
 }
 
+// attended reports whether a member of the share is attached.
+func (r *Router) attended(sh *share) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(sh.members) > 0
+}
+
 // allShares lists the shares.
 func (r *Router) allShares() []*share {
 	r.mu.RLock()

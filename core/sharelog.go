@@ -229,6 +229,36 @@ func (sh *share) shed(r *Router, records int, bytes int64) (dropped int) {
 	return dropped
 }
 
+// shedUpTo forgets what waits from before that position or on it; it says how many.
+func (sh *share) shedUpTo(r *Router, upTo journal.Position) (dropped int) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil {
+		return 0
+	}
+	for pos, holder := range sh.open {
+		if holder == nil && pos <= upTo {
+			delete(sh.open, pos)
+			dropped++
+		}
+	}
+	r.posted.RLock()
+	defer r.posted.RUnlock()
+	sh.place = max(sh.place, sh.postings.Seek(sh.cursor))
+	for {
+		pos, at, ok := sh.postings.Get(sh.place)
+		if !ok || pos > upTo {
+			break
+		}
+		sh.place, sh.cursor = at+1, pos+1
+		dropped++
+	}
+	if dropped > 0 {
+		sh.markDirty(r)
+	}
+	return dropped
+}
+
 // oldest takes a position out of what nobody has; 0 when there is none. The caller holds mu.
 func (sh *share) oldest() (pos journal.Position) {
 	for _, list := range []*[]journal.Position{&sh.parked, &sh.free} {

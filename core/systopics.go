@@ -41,6 +41,7 @@ var sysValues = []struct {
 	// Deliveries that were not made, by cause; Counters says more of each.
 	{"pushhub/dropped/slow", number(func(s *sysTree) uint64 { return s.r.Counters.DroppedSlow.Load() })},
 	{"pushhub/dropped/queue", number(func(s *sysTree) uint64 { return s.r.Counters.DroppedQueue.Load() })},
+	{"pushhub/dropped/shared", number(func(s *sysTree) uint64 { return s.r.Counters.DroppedShared.Load() })},
 	{"pushhub/dropped/offline", number(func(s *sysTree) uint64 { return s.r.Counters.DroppedOffline.Load() })},
 	{"pushhub/dropped/old", number(func(s *sysTree) uint64 { return s.r.Counters.DroppedOld.Load() })},
 	{"pushhub/dropped/busy", number(func(s *sysTree) uint64 { return s.r.Counters.DroppedBusy.Load() })},
@@ -90,7 +91,7 @@ func bytesOut(s *sysTree) uint64     { return s.traffic.BytesOut }
 // dropped is what was lost because somebody could not keep up.
 func dropped(s *sysTree) uint64 {
 	c := &s.r.Counters
-	return c.DroppedSlow.Load() + c.DroppedQueue.Load() + c.DroppedOffline.Load() + c.DroppedOld.Load() + c.DroppedBusy.Load()
+	return c.DroppedSlow.Load() + c.DroppedQueue.Load() + c.DroppedShared.Load() + c.DroppedOffline.Load() + c.DroppedOld.Load() + c.DroppedBusy.Load()
 }
 
 func number(value func(*sysTree) uint64) func(*sysTree) string {

@@ -64,9 +64,11 @@ func (r *Router) flushLoop(ctx context.Context) {
 		if n%rowsEvery != 0 {
 			continue
 		}
-		r.expireSessions()
-		r.shed()
-		r.trim()
+		last := journal.Position(r.applied.Load()) // first: a session that is not in the list is younger
+		sessions := r.durableSessions()            // once: there may be millions
+		r.expireSessions(sessions)
+		r.shed(sessions)
+		r.trim(sessions, last)
 		if err := r.flushRows(ctx, false); err != nil && ctx.Err() == nil {
 			r.log.Error("writing rows; it is tried again", "err", err)
 		}
@@ -143,8 +145,8 @@ func (r *Router) retainedRows(topics map[string]bool) []Row {
 }
 
 // expireSessions ends the durable sessions whose device stayed away too long.
-func (r *Router) expireSessions() {
-	for _, s := range r.durableSessions() {
+func (r *Router) expireSessions(sessions []*Session) {
+	for _, s := range sessions {
 		if over, epoch := s.overdue(); over {
 			r.Counters.SessionsExpired.Add(1)
 			r.end(s.addr, epoch)
@@ -166,11 +168,11 @@ func (s *Session) overdue() (over bool, epoch uint64) {
 
 // shed drops the oldest of what waits for a session beyond its limits, and says
 // so; what is too old, only while nobody is there to take it.
-func (r *Router) shed() {
+func (r *Router) shed(sessions []*Session) {
 	ages, now := &r.checkpoints.ages, r.now()
 	ages.note(now, journal.Position(r.applied.Load()), r.opt.OfflineAge, false)
 	old := ages.before(now, r.opt.OfflineAge)
-	for _, s := range r.durableSessions() {
+	for _, s := range sessions {
 		aged := 0
 		s.mu.Lock()
 		r.posted.RLock()
@@ -223,11 +225,11 @@ func (r *Router) durableSessions() []*Session {
 	return list
 }
 
-// trim forgets the postings that no session needs any more.
-func (r *Router) trim() {
-	last := journal.Position(r.applied.Load())
+// trim forgets the postings that no session needs any more. The sessions are all
+// that were there when last was the end of the log, or more.
+func (r *Router) trim(sessions []*Session, last journal.Position) {
 	needs := map[*journal.Postings]journal.Position{}
-	for _, s := range r.durableSessions() {
+	for _, s := range sessions {
 		s.mu.Lock()
 		r.posted.RLock()
 		need := min(s.state.Needs(last), last+1) // what came since, others may need

@@ -23,9 +23,6 @@ func (e *engine) connect(b *core.Batch, f frame) error {
 		e.ring.SetMax(e.ringSize(), g.version == 5)
 	}
 	e.mu.Unlock()
-	if err == nil && g.authMethod {
-		err = packets.ErrBadAuthenticationMethod // no enhanced authentication, §4.12
-	}
 	if err != nil {
 		e.greeted.Store(true)
 		return err
@@ -64,6 +61,9 @@ func (e *engine) greet(g *greeting) {
 // login finds the account.
 func (e *engine) login(b *core.Batch) error {
 	g := e.greeting
+	if g.enhanced {
+		return e.authenticate(b)
+	}
 	if done, err := e.certified(); done {
 		if err != nil {
 			return err

@@ -26,8 +26,10 @@ type greeting struct {
 	expiry     uint32 // seconds
 	receiveMax uint16
 	packetMax  uint32
-	authMethod bool
-	noProblems bool // Request Problem Information is 0
+	enhanced   bool // it has an authentication method
+	authMethod string
+	authData   []byte // nil: none; once it is over, the last message to the client
+	noProblems bool   // Request Problem Information is 0
 
 	// What became of it.
 	assigned bool // the client id is ours
@@ -134,7 +136,6 @@ func (g *greeting) properties(body []byte) (rest []byte, err error) {
 		return nil, err
 	}
 	var p property
-	authData := false
 	for {
 		more, err := r.next(&p)
 		if err != nil {
@@ -159,12 +160,12 @@ func (g *greeting) properties(body []byte) (rest []byte, err error) {
 		case packets.PropRequestProblemInfo:
 			g.noProblems = p.num == 0
 		case packets.PropAuthenticationMethod:
-			g.authMethod = true
+			g.enhanced, g.authMethod = true, string(p.data)
 		case packets.PropAuthenticationData:
-			authData = true
+			g.authData = append([]byte{}, p.data...)
 		}
 	}
-	if authData && !g.authMethod {
+	if g.authData != nil && !g.enhanced {
 		return nil, packets.ErrProtocolViolation // §3.1.2.11.10
 	}
 	return rest, nil

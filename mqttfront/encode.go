@@ -22,6 +22,8 @@ func encode(kind, version byte, fill func(*packets.Packet)) []byte {
 		_ = p.UnsubackEncode(&buf)
 	case packets.Disconnect:
 		_ = p.DisconnectEncode(&buf)
+	case packets.Auth:
+		_ = p.AuthEncode(&buf)
 	}
 	return buf.Bytes()
 }
@@ -34,6 +36,9 @@ func (e *engine) connack(present bool) []byte {
 		p.Properties.ReceiveMaximum = opt.ReceiveMax
 		p.Properties.MaximumPacketSize = uint32(opt.MaxPacketSize)
 		p.Properties.TopicAliasMaximum = aliasMax
+		if g.enhanced { // [MQTT-4.12.0-5]
+			p.Properties.AuthenticationMethod, p.Properties.AuthenticationData = g.authMethod, g.authData
+		}
 		if g.assigned {
 			p.Properties.AssignedClientID = g.clientID // [MQTT-3.1.3-7]
 		}

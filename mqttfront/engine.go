@@ -9,6 +9,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"pushhub/core"
+	"pushhub/core/auth"
 	"pushhub/core/qos"
 	"pushhub/core/wire"
 )
@@ -17,7 +18,8 @@ import (
 type stage uint8
 
 const (
-	expecting stage = iota // CONNECT
+	expecting      stage = iota // CONNECT
+	authenticating              // AUTH
 	loggingIn
 	attaching
 	connected
@@ -51,8 +53,9 @@ type engine struct {
 	stage     stage // becomes connected under mu
 	greeting  *greeting
 	account   string
-	failed    error // of Login or Attach
-	limit     int   // bytes of a packet
+	scram     *auth.SCRAM // the exchange that is under way; else nil
+	failed    error       // of Login or Attach
+	limit     int         // bytes of a packet
 	graceful  bool
 	answered  bool // an answer may be ready at the end of this Input
 	input     inputTally
@@ -63,12 +66,13 @@ type engine struct {
 	pace      *pace // nil: it may publish as fast as it can
 
 	// Set before the session begins, read-only from then on.
-	version   byte // written under mu
-	clientID  string
-	session   session // written under mu
-	packetMax int     // the largest packet that the client takes; 0: any
-	patience  time.Duration
-	noExpiry  bool // CONNECT asked for a session that ends with the connection
+	version    byte // written under mu
+	clientID   string
+	session    session // written under mu
+	authMethod string  // CONNECT's; empty: none
+	packetMax  int     // the largest packet that the client takes; 0: any
+	patience   time.Duration
+	noExpiry   bool // CONNECT asked for a session that ends with the connection
 
 	gate    atomic.Int32 // see await
 	stalled atomic.Bool  // Input waits for wake
@@ -77,6 +81,7 @@ type engine struct {
 	full    atomic.Bool  // a delivery found no room: the core waits for Drained
 	ended   atomic.Bool  // nothing more is appended
 	sent    sentTally
+	authBy  atomic.Int64 // when scram must have come to an end, Unix nanoseconds; 0: no exchange
 
 	mu        sync.Mutex // guards the rest, and writes as said above
 	ring      qos.Ring
@@ -183,7 +188,11 @@ func (e *engine) handle(b *core.Batch, f frame) error {
 		}
 		return err
 	}
-	if e.stage != connected {
+	switch e.stage {
+	case connected:
+	case authenticating:
+		return e.unauthenticated(b, f)
+	default:
 		return e.connect(b, f)
 	}
 	if err := checkFlags(f, e.version); err != nil {
@@ -206,6 +215,8 @@ func (e *engine) handle(b *core.Batch, f frame) error {
 		return nil
 	case packets.Disconnect:
 		return e.disconnect(f)
+	case packets.Auth:
+		return e.authPacket(b, f)
 	case packets.Connect:
 		return packets.ErrProtocolViolationSecondConnect // [MQTT-3.1.0-2]
 	}

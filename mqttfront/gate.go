@@ -77,6 +77,9 @@ func (e *engine) Tick(now time.Time) error {
 		if now.Sub(e.since) > e.front.opt.ConnectTimeout {
 			e.abort(&b, errSilent)
 		}
+	case e.authLate(now):
+		e.front.count.rejected.Add(1)
+		e.abort(&b, errAuthSlow)
 	case e.patience > 0 && !e.paused() && now.Sub(e.heard()) > e.patience:
 		e.front.count.keepalive.Add(1)
 		e.abort(&b, errKeepalive) // [MQTT-3.1.2-22]

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"pushhub/core"
+	"pushhub/core/auth"
 )
 
 // A hub is the core as an engine sees it before it has a session.
 type hub interface {
+	Verifier(name, mechanism string) (auth.Verifier, bool)
 	Login(ctx context.Context, from netip.Addr, name, password string, done func(account string, err error))
 	Vouched(name string) (account string, err error)
 	Attach(b *core.Batch, a core.Attach, done func(b *core.Batch, s session, present bool, err error))

@@ -2,6 +2,7 @@ package mqttfront
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
@@ -10,10 +11,12 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"pushhub/core"
+	"pushhub/core/auth"
 )
 
 // fakeHub is a hub that answers at once, or, when held, when the test says so. It
@@ -42,6 +45,22 @@ func (h *fakeHub) release() {
 	for _, f := range held {
 		f()
 	}
+}
+
+// testVerifier is what alice's password is checked against by SCRAM.
+var testVerifier = sync.OnceValue(func() auth.Verifier {
+	v, err := auth.NewVerifier(auth.SHA256, "secret", rand.Reader, auth.DefaultIterationsSHA1)
+	if err != nil {
+		panic(err)
+	}
+	return v
+})
+
+func (h *fakeHub) Verifier(name, mechanism string) (auth.Verifier, bool) {
+	if name != "alice" && name != "bob" || mechanism != auth.SHA256 {
+		return auth.Verifier{}, false
+	}
+	return testVerifier(), true
 }
 
 func (h *fakeHub) Login(_ context.Context, _ netip.Addr, name, password string, done func(string, error)) {
@@ -282,7 +301,10 @@ type rig struct {
 var quietLog = slog.New(slog.DiscardHandler)
 
 func testOptions() Options {
-	return Options{Anonymous: true, Log: quietLog, MaxPacketSize: 4096, ReceiveMax: 4, QueueBytes: 4096}
+	return Options{
+		Anonymous: true, Log: quietLog, MaxPacketSize: 4096, ReceiveMax: 4, QueueBytes: 4096,
+		ScramKey: []byte("a key for tests!"),
+	}
 }
 
 func newRig(t testing.TB, opt Options) *rig {

@@ -22,8 +22,12 @@ type Options struct {
 	// SessionExpiryMax bounds how long a session outlives its connection, and is how
 	// long persistent sessions of MQTT 3 do: 7 days.
 	SessionExpiryMax time.Duration
-	// ConnectTimeout is how long a client may take to send CONNECT: 10 s.
+	// ConnectTimeout is how long a client may take to send CONNECT, and again to
+	// finish an enhanced authentication: 10 s.
 	ConnectTimeout time.Duration
+	// ScramKey is a secret of at least 16 bytes that outlives restarts: it keeps unknown
+	// users from being told from known ones. Without it there is no enhanced authentication.
+	ScramKey []byte
 	// MaxConns bounds the connections; 0: no bound but the system's.
 	MaxConns int
 	// ConnsPerAddress bounds those from one address; 0: no bound. See wire.Options.

@@ -69,6 +69,7 @@ var (
 	subscribeProps   = props(packets.PropSubscriptionIdentifier, packets.PropUser)
 	unsubscribeProps = props(packets.PropUser)
 	ackProps         = props(packets.PropReasonString, packets.PropUser)
+	authProps        = props(packets.PropAuthenticationMethod, packets.PropAuthenticationData, packets.PropReasonString, packets.PropUser)
 	disconnectProps  = props(packets.PropSessionExpiryInterval, packets.PropReasonString, packets.PropUser)
 )
 

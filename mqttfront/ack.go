@@ -71,7 +71,7 @@ func (e *engine) releaseUnknown(b *core.Batch, packet uint16) {
 		code = packets.ErrPacketIdentifierNotFound.Code
 	}
 	e.sent.other.Add(1)
-	e.end(b, appendAck(buf, packets.Pubrel<<4|2, packet, code))
+	e.end(b, e.appendAnswer(buf, packets.Pubrel<<4|2, packet, code))
 }
 
 // release handles PUBREL, the second half of a publication of QoS 2.
@@ -120,13 +120,28 @@ func (e *engine) answerLocked(b *core.Batch) {
 			a.Code = 0
 		}
 		if ok {
-			buf = appendAck(buf, answerHeads[a.Kind], a.Packet, a.Code)
+			buf = e.appendAnswer(buf, answerHeads[a.Kind], a.Packet, a.Code)
 		}
 	}
 	if ok {
 		e.sent.other.Add(answers)
 		e.end(b, buf)
 	}
+}
+
+// appendAnswer is appendAck with a text about a code that says no, if the client wants
+// it [MQTT-3.1.2-29] and takes a packet that large [MQTT-3.4.2-2] and its like.
+func (e *engine) appendAnswer(b []byte, head byte, packet uint16, code byte) []byte {
+	if code < packets.ErrUnspecifiedError.Code {
+		return appendAck(b, head, packet, code)
+	}
+	text := e.problem(ackTexts[code])
+	remaining := 2 + 1 + 1 + 3 + len(text)
+	if text == "" || (e.packetMax > 0 && 2+remaining > e.packetMax) {
+		return appendAck(b, head, packet, code)
+	}
+	b = append(b, head, byte(remaining), byte(packet>>8), byte(packet), code, byte(3+len(text)))
+	return appendString(append(b, packets.PropReasonString), text)
 }
 
 // appendAck writes PUBACK, PUBREC, PUBREL or PUBCOMP; success needs no reason code.

@@ -18,7 +18,7 @@ func (e *engine) connect(b *core.Batch, f frame) error {
 	}
 	g, err := decodeConnect(f.body)
 	e.mu.Lock()
-	e.version = g.version
+	e.version, e.packetMax = g.version, int(g.packetMax)
 	if err == nil {
 		e.ring.SetMax(e.ringSize(), g.version == 5)
 	}
@@ -48,7 +48,7 @@ func (e *engine) ringSize() int {
 // greet notes what the connection goes by from now on.
 func (e *engine) greet(g *greeting) {
 	e.greeting, e.clientID = g, g.clientID
-	e.packetMax = int(g.packetMax)
+	e.noProblems = g.noProblems
 	e.noExpiry = g.expiry == 0
 	e.limit = e.front.opt.MaxPacketSize
 	if most := e.front.opt.MaxKeepalive; g.version == 5 && most > 0 && (g.keepalive == 0 || g.keepalive > most) {
@@ -251,11 +251,11 @@ func (e *engine) farewell(reason error) []byte {
 	case e.version == 0, errors.Is(reason, errDisconnected):
 		return nil
 	case !e.connacked:
-		return refusal(e.version, reason)
+		return refusal(e.version, reason, e.packetMax)
 	case e.version < 5:
 		return nil
 	}
-	return disconnectPacket(disconnectCode(reason), e.packetMax)
+	return lastPacket(packets.Disconnect, disconnectCode(reason), e.packetMax)
 }
 
 // Closed is the transport's last call.

@@ -52,14 +52,30 @@ func (e *engine) connack(present bool) []byte {
 	})
 }
 
-// refusal is the CONNACK of a client that is not let in, or nothing where the
-// version has no code for it.
-func refusal(version byte, err error) []byte {
-	if version == 5 {
-		c := codeOf(err)
-		return encode(packets.Connack, version, func(p *packets.Packet) {
-			p.ReasonCode, p.Properties.ReasonString = c.Code, c.Reason
+// encodeFitting encodes a packet of MQTT 5 with what may be left out, if the client
+// takes a packet of that size; else without; nil when even that is too large
+// [MQTT-3.1.2-24]. limit 0 takes any size.
+func encodeFitting(kind byte, limit int, fill func(*packets.Packet), optional ...func(*packets.Packet)) []byte {
+	for n := len(optional); n >= 0; n-- {
+		packet := encode(kind, 5, func(p *packets.Packet) {
+			fill(p)
+			for _, more := range optional[:n] {
+				more(p)
+			}
 		})
+		if limit == 0 || len(packet) <= limit {
+			return packet
+		}
+	}
+	return nil
+}
+
+// refusal is the CONNACK of a client that is not let in, or nothing where the
+// version has no code for it. Its text is left out where the client could not take
+// it [MQTT-3.2.2-19].
+func refusal(version byte, err error, limit int) []byte {
+	if version == 5 {
+		return lastPacket(packets.Connack, connackCode(err), limit)
 	}
 	code, ok := connack3(err)
 	if !ok {
@@ -68,18 +84,19 @@ func refusal(version byte, err error) []byte {
 	return []byte{packets.Connack << 4, 2, 0, code} // [MQTT-3.2.2-4] of 3.1.1: no session present
 }
 
-// disconnectPacket says why we hang up; the text is left out where it could
-// break the client's Maximum Packet Size [MQTT-3.14.2-3].
-func disconnectPacket(c packets.Code, limit int) []byte {
-	return encode(packets.Disconnect, 5, func(p *packets.Packet) {
-		p.ReasonCode = c.Code
-		if limit == 0 || limit > 128 {
-			p.Properties.ReasonString = c.Reason
-		}
-	})
+// lastPacket is a CONNACK or DISCONNECT that says why we hang up [MQTT-3.14.2-3].
+func lastPacket(kind byte, c packets.Code, limit int) []byte {
+	return encodeFitting(kind, limit, func(p *packets.Packet) { p.ReasonCode = c.Code },
+		func(p *packets.Packet) { p.Properties.ReasonString = c.Reason })
 }
 
-// suback is SUBACK or UNSUBACK, which MQTT 3 has without codes [MQTT-3.11.3-1].
-func suback(version, kind byte, packet uint16, codes []byte) []byte {
-	return encode(kind, version, func(p *packets.Packet) { p.PacketID, p.ReasonCodes = packet, codes })
+// suback is SUBACK or UNSUBACK, which MQTT 3 has without codes [MQTT-3.11.3-1]. The
+// text is about the codes that refuse [MQTT-3.9.2-1] [MQTT-3.11.2-1].
+func (e *engine) suback(kind byte, packet uint16, codes []byte) []byte {
+	fill := func(p *packets.Packet) { p.PacketID, p.ReasonCodes = packet, codes }
+	if e.version < 5 {
+		return encode(kind, e.version, fill)
+	}
+	text := e.filtersText(codes)
+	return encodeFitting(kind, e.packetMax, fill, func(p *packets.Packet) { p.Properties.ReasonString = text })
 }

@@ -70,7 +70,8 @@ type engine struct {
 	clientID   string
 	session    session // written under mu
 	authMethod string  // CONNECT's; empty: none
-	packetMax  int     // the largest packet that the client takes; 0: any
+	packetMax  int     // the largest packet that the client takes; 0: any; written under mu
+	noProblems bool    // the client wants no reason strings
 	patience   time.Duration
 	noExpiry   bool // CONNECT asked for a session that ends with the connection
 
@@ -245,6 +246,16 @@ func (e *engine) send(b *core.Batch, packet []byte) {
 		e.sent.other.Add(1)
 		e.end(b, append(buf, packet...))
 	}
+}
+
+// sendAnswer is send for an answer that may be nil, because the client takes no
+// packet of its size: there is no going on without it.
+func (e *engine) sendAnswer(b *core.Batch, packet []byte) {
+	if packet == nil {
+		e.abort(b, packets.ErrPacketTooLarge)
+		return
+	}
+	e.send(b, packet)
 }
 
 // drop counts a publication that went nowhere.

@@ -354,13 +354,22 @@ var connects = map[int]string{
 	5: "10 0e 0004 4d515454 05 02 003c 00 0001 63",
 }
 
+// fromHex reads hex digits, with white space as one likes, and "text" for itself.
 func fromHex(t testing.TB, s string) []byte {
 	t.Helper()
-	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "\n", "", "\t", "").Replace(s))
-	if err != nil {
-		t.Fatal(err)
+	var all []byte
+	for i, part := range strings.Split(s, `"`) {
+		if i%2 == 1 {
+			all = append(all, part...)
+			continue
+		}
+		b, err := hex.DecodeString(strings.NewReplacer(" ", "", "\n", "", "\t", "").Replace(part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
 	}
-	return b
+	return all
 }
 
 func toHex(b []byte) string { return hex.EncodeToString(b) }

@@ -2,6 +2,7 @@ package mqttfront
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -92,7 +93,20 @@ func ackCode(err error) byte {
 	return packets.ErrUnspecifiedError.Code
 }
 
-// filterCode is the reason code of one filter in SUBACK and UNSUBACK, MQTT 5 tables 3-8 and 3-9.
+// unsubackCode is filterCode without what UNSUBACK does not have, MQTT 5 table 3-9.
+func unsubackCode(err error) byte {
+	switch c := filterCode(err); c {
+	case packets.ErrQuotaExceeded.Code:
+		return packets.ErrUnspecifiedError.Code
+	case packets.ErrSharedSubscriptionsNotSupported.Code:
+		return packets.ErrImplementationSpecificError.Code
+	default:
+		return c
+	}
+}
+
+// filterCode is the reason code of one filter in SUBACK, MQTT 5 table 3-8; an UNSUBACK
+// also says that there was no such subscription.
 func filterCode(err error) byte {
 	switch {
 	case errors.Is(err, core.ErrBadTopic):
@@ -107,6 +121,45 @@ func filterCode(err error) byte {
 		return c
 	}
 	return packets.ErrUnspecifiedError.Code
+}
+
+// ackTexts tell the person behind a client what the code of an acknowledgement
+// means here. None is longer than 100 bytes: appendAnswer has one byte for lengths.
+var ackTexts = map[byte]string{
+	packets.ErrImplementationSpecificError.Code: "the hub cannot store it, or does not do this",
+	packets.ErrNotAuthorized.Code:               "not allowed to publish to this topic",
+	packets.ErrTopicNameInvalid.Code:            "there is no such topic, or no such inbox",
+	packets.ErrPacketIdentifierInUse.Code:       "a publication of this packet identifier is not released yet",
+	packets.ErrPacketIdentifierNotFound.Code:    "no publication of this packet identifier is open",
+	packets.ErrQuotaExceeded.Code:               "a limit is reached, or the hub is behind: try again later",
+	packets.ErrPayloadFormatInvalid.Code:        "the payload is not UTF-8",
+}
+
+// filterTexts do the same for a filter.
+var filterTexts = map[byte]string{
+	packets.ErrImplementationSpecificError.Code:     "the hub does not do this",
+	packets.ErrNotAuthorized.Code:                   "not allowed to subscribe to it",
+	packets.ErrTopicFilterInvalid.Code:              "not valid, or too many levels",
+	packets.ErrQuotaExceeded.Code:                   "a limit is reached, or the hub is behind: try again later",
+	packets.ErrSharedSubscriptionsNotSupported.Code: "shared subscriptions are not supported",
+}
+
+// problem is a text for the client, unless it wants none [MQTT-3.1.2-29].
+func (e *engine) problem(text string) string {
+	if e.noProblems {
+		return ""
+	}
+	return text
+}
+
+// filtersText is about the first of the filters that were refused.
+func (e *engine) filtersText(codes []byte) string {
+	for i, code := range codes {
+		if text := filterTexts[code]; text != "" {
+			return e.problem(fmt.Sprintf("filter %d: %s", i+1, text))
+		}
+	}
+	return ""
 }
 
 // settle is how a publication or release that came to err is answered, in the
@@ -124,6 +177,18 @@ func settle(kind qos.Reply, version byte, err error) (code byte, ok bool) {
 		return ackCode(err), true
 	}
 	return 0, reasonFor(err).settled
+}
+
+// connackCode keeps to the codes that a CONNACK may have, MQTT 5 table 3-1.
+func connackCode(err error) packets.Code {
+	switch c := codeOf(err); c.Code {
+	case 0x8B: // shutting down
+		return packets.Code{Code: packets.ErrServerUnavailable.Code, Reason: c.Reason}
+	case 0x8D, 0x8E, 0x8F, 0x91, 0x92, 0x93, 0x94, 0x98, 0x9E, 0xA1, 0xA2:
+		return packets.Code{Code: packets.ErrUnspecifiedError.Code, Reason: c.Reason}
+	default:
+		return c
+	}
 }
 
 // disconnectCode keeps to the codes that a server's DISCONNECT may have, MQTT 5 table 3-13.

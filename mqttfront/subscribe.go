@@ -147,7 +147,7 @@ func (e *engine) subscribe(b *core.Batch, f frame) error {
 		for i, err := range results[:min(len(results), len(at))] {
 			codes[at[i]] = e.subackCode(subs[i], err)
 		}
-		e.send(b, suback(e.version, packets.Suback, packet, codes))
+		e.sendAnswer(b, e.suback(packets.Suback, packet, codes))
 		e.open()
 	}
 	e.shut()
@@ -181,9 +181,9 @@ func (e *engine) unsubscribe(b *core.Batch, f frame) error {
 	e.session.Unsubscribe(b, filters, func(b *core.Batch, results []error) {
 		codes := make([]byte, len(filters))
 		for i, err := range results[:min(len(results), len(codes))] {
-			codes[i] = filterCode(err)
+			codes[i] = unsubackCode(err)
 		}
-		e.send(b, suback(e.version, packets.Unsuback, packet, codes))
+		e.sendAnswer(b, e.suback(packets.Unsuback, packet, codes))
 		e.open()
 	})
 	return e.await()

@@ -48,7 +48,7 @@ func (e *engine) ringSize() int {
 // greet notes what the connection goes by from now on.
 func (e *engine) greet(g *greeting) {
 	e.greeting, e.clientID = g, g.clientID
-	e.noProblems = g.noProblems
+	e.aliasMost, e.noProblems = g.aliasMost, g.noProblems // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
 	e.noExpiry = g.expiry == 0
 	e.limit = e.front.opt.MaxPacketSize
 	if most := e.front.opt.MaxKeepalive; g.version == 5 && most > 0 && (g.keepalive == 0 || g.keepalive > most) {

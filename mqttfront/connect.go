@@ -26,6 +26,7 @@ type greeting struct {
 	expiry     uint32 // seconds
 	receiveMax uint16
 	packetMax  uint32
+	aliasMost  uint16
 	enhanced   bool // it has an authentication method
 	authMethod string
 	authData   []byte // nil: none; once it is over, the last message to the client
@@ -157,6 +158,8 @@ func (g *greeting) properties(body []byte) (rest []byte, err error) {
 				return nil, packets.ErrProtocolViolation // §3.1.2.11.4
 			}
 			g.packetMax = p.num
+		case packets.PropTopicAliasMaximum:
+			g.aliasMost = uint16(p.num)
 		case packets.PropRequestProblemInfo:
 			g.noProblems = p.num == 0
 		case packets.PropAuthenticationMethod:

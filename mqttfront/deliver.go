@@ -22,10 +22,11 @@ func (e *engine) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
 		return e.deliverRelease(b, d.Packet)
 	}
 	m := d.Message
-	remaining := 2 + len(m.Topic) + len(m.Payload)
+	fixed := 2 + len(m.Payload)
 	if d.QoS > 0 {
-		remaining += 2
+		fixed += 2
 	}
+	remaining := fixed + len(m.Topic)
 	props := outProps{again: d.Dup}
 	if e.version == 5 {
 		if !props.measure(m, d.SubIDs) {
@@ -39,14 +40,23 @@ func (e *engine) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
 		e.front.count.refusedByClient.Add(1)
 		return core.Refused // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
 	}
-	buf, ok := e.room(b, size, d.QoS)
+	aliased := e.aliasMost > 0 && worthAlias(m.Topic)
+	room := size
+	if aliased {
+		room += aliasSize + 2
+	}
+	buf, ok := e.room(b, room, d.QoS)
 	if !ok {
 		return core.Full
 	}
+	name := m.Topic
+	if aliased {
+		name = e.alias(name, &props, size)
+		remaining = fixed + len(name) + lengthSize(props.size) + props.size
+	}
 	buf = append(buf, publishHead(d))
 	buf = appendLength(buf, remaining)
-	buf = binary.BigEndian.AppendUint16(buf, uint16(len(m.Topic)))
-	buf = append(buf, m.Topic...)
+	buf = appendString(buf, name)
 	if d.QoS > 0 {
 		buf = binary.BigEndian.AppendUint16(buf, d.Packet)
 	}
@@ -103,6 +113,7 @@ type outProps struct {
 	size   int
 	expiry uint32 // seconds; 0: none
 	again  bool   // the message was sent before
+	alias  uint16 // 0: none
 }
 
 // measure reports false when the message has expired, or does not fit MQTT.
@@ -180,6 +191,9 @@ func (o *outProps) append(b []byte, m *core.Message, ids []uint32) []byte {
 	}
 	if m.Correlation != nil {
 		b = appendString(append(b, packets.PropCorrelationData), m.Correlation) // [MQTT-3.3.2-16]
+	}
+	if o.alias != 0 {
+		b = binary.BigEndian.AppendUint16(append(b, packets.PropTopicAlias), o.alias)
 	}
 	for _, id := range ids {
 		b = appendLength(append(b, packets.PropSubscriptionIdentifier), int(id)) // [MQTT-3.3.4-3]

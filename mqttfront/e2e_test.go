@@ -180,6 +180,67 @@ func TestPublishersReachSubscribers(t *testing.T) {
 	sub5.quiet()
 }
 
+// Two publishers reach one subscriber from two goroutines: the aliases that they
+// make the hub set must be on the wire in the order in which they were set.
+func TestAliasesOfConcurrentDeliveries(t *testing.T) {
+	h := startHub(t, mqttfront.Options{QueueBytes: 4 << 20})
+	c, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	sub := &peer{t, c}
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	sub.send("10", "0004 4d515454 05 02 003c 03 22000a 0001 73")
+	sub.want(connack5)
+	sub.send("82", "0001 00 0008 73656e736f722f23 00")
+	sub.want("9004 0001 00 00")
+	const publishers, each = 2, 3000
+	var sending sync.WaitGroup
+	for p := range publishers {
+		pub := h.dial(4, 2, fmt.Sprint("p", p), connack)
+		sending.Go(func() {
+			var batch []byte
+			for i := range each {
+				name := fmt.Sprintf("sensor/%02d", i*(p+7)%20)
+				batch = append(append(append(batch, 0x30, 20, 0, 9), name...), name...)
+			}
+			if _, err := pub.Write(batch); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	topics, aliased := map[string]string{}, 0
+	for range publishers * each {
+		head := make([]byte, 4)
+		if _, err := io.ReadFull(sub, head); err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, int(head[1])-2)
+		if _, err := io.ReadFull(sub, body); err != nil {
+			t.Fatal(err)
+		}
+		name, body := string(body[:head[3]]), body[head[3]:]
+		if body[0] == 3 {
+			alias := string(body[1:4])
+			if name != "" {
+				topics[alias] = name
+			}
+			name = topics[alias]
+			aliased++
+		}
+		if payload := string(body[1+body[0]:]); payload != name {
+			t.Fatalf("a publication to %s came as one to %q", payload, name)
+		}
+	}
+	sending.Wait()
+	if aliased < publishers*each/10 || len(topics) > 10 {
+		t.Errorf("%d publications had one of %d aliases", aliased, len(topics))
+	}
+}
+
 func TestRetainedMessages(t *testing.T) {
 	h := startHub(t, mqttfront.Options{})
 	pub := h.dial(4, 2, "p", connack)

@@ -35,7 +35,7 @@ func (e *engine) connack(present bool) []byte {
 		p.SessionPresent = present
 		p.Properties.ReceiveMaximum = opt.ReceiveMax
 		p.Properties.MaximumPacketSize = uint32(opt.MaxPacketSize)
-		p.Properties.TopicAliasMaximum = aliasMax
+		p.Properties.TopicAliasMaximum = uint16(max(opt.TopicAliasMax, 0))
 		if g.enhanced { // [MQTT-4.12.0-5]
 			p.Properties.AuthenticationMethod, p.Properties.AuthenticationData = g.authMethod, g.authData
 		}

@@ -62,8 +62,8 @@ type engine struct {
 	msg       core.Message
 	lastTopic []byte
 	lastRoute *core.Route
-	aliases   *[aliasMax + 1][]byte
-	pace      *pace // nil: it may publish as fast as it can
+	aliases   [][]byte // the client's; nil until it sets one
+	pace      *pace    // nil: it may publish as fast as it can
 
 	// Set before the session begins, read-only from then on.
 	version    byte // written under mu
@@ -71,6 +71,7 @@ type engine struct {
 	session    session // written under mu
 	authMethod string  // CONNECT's; empty: none
 	packetMax  int     // the largest packet that the client takes; 0: any; written under mu
+	aliasMost  uint16  // how many topic aliases the client takes
 	noProblems bool    // the client wants no reason strings
 	patience   time.Duration
 	noExpiry   bool // CONNECT asked for a session that ends with the connection
@@ -83,6 +84,8 @@ type engine struct {
 	ended   atomic.Bool  // nothing more is appended
 	sent    sentTally
 	authBy  atomic.Int64 // when scram must have come to an end, Unix nanoseconds; 0: no exchange
+
+	aliasOut *aliasTable // ours; between begin and end; nil until needed
 
 	mu        sync.Mutex // guards the rest, and writes as said above
 	ring      qos.Ring

@@ -118,7 +118,7 @@ func FuzzPublish(f *testing.F) {
 			return
 		}
 		var m core.Message
-		var alias uint32
+		var alias topicAlias
 		_, err := readMessageProps(&m, &p.props, &alias, time.Time{})
 		pk := packets.Packet{ProtocolVersion: level, FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: p.qos, Remaining: len(body)}}
 		if lib := pk.PublishDecode(body); err != nil || lib != nil {

@@ -17,6 +17,8 @@ type Options struct {
 	MaxConnectSize int
 	// ReceiveMax is how many QoS 1 and 2 publications a client may have unanswered: 1024.
 	ReceiveMax uint16
+	// TopicAliasMax is how many topic aliases a client may set: 16; negative: none.
+	TopicAliasMax int
 	// MaxKeepalive lowers the keepalive that MQTT 5 clients ask for; 0: as they wish.
 	MaxKeepalive time.Duration
 	// SessionExpiryMax bounds how long a session outlives its connection, and is how
@@ -56,8 +58,6 @@ type Options struct {
 const (
 	// connectLimit is the default of Options.MaxConnectSize.
 	connectLimit = 96 << 10
-	// aliasMax is how many topic aliases a client may set.
-	aliasMax = 16
 	// clientIDMax bounds client ids, in bytes: they are resourceparts of JIDs too (RFC 7622 §3.4).
 	clientIDMax = 1023
 )
@@ -66,6 +66,10 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxPacketSize, 1<<20)
 	set(&o.MaxConnectSize, connectLimit)
 	set(&o.ReceiveMax, 1024)
+	if o.TopicAliasMax == 0 {
+		o.TopicAliasMax = 16
+	}
+	o.TopicAliasMax = min(o.TopicAliasMax, 65535)
 	set(&o.SessionExpiryMax, 7*24*time.Hour)
 	set(&o.ConnectTimeout, 10*time.Second)
 	set(&o.QueueBytes, 1<<20)

@@ -24,6 +24,12 @@ type publication struct {
 	retain  bool
 }
 
+// A topicAlias is that of a PUBLISH.
+type topicAlias struct {
+	number uint32
+	given  bool
+}
+
 // decodePublish reads a PUBLISH of any version.
 func decodePublish(p *publication, f frame, level byte) error {
 	p.qos, p.retain = f.flags>>1&3, f.flags&1 != 0
@@ -68,8 +74,8 @@ func (p *publication) splitProps(b []byte) (err error) {
 }
 
 // readMessageProps puts the properties of a PUBLISH (or of a will) into m; alias
-// takes the topic alias, and the result is the will delay.
-func readMessageProps(m *core.Message, r *propReader, alias *uint32, now time.Time) (delay time.Duration, err error) {
+// takes the topic alias, if it has one, and the result is the will delay.
+func readMessageProps(m *core.Message, r *propReader, alias *topicAlias, now time.Time) (delay time.Duration, err error) {
 	var p property
 	for {
 		more, err := r.next(&p)
@@ -95,10 +101,7 @@ func readMessageProps(m *core.Message, r *propReader, alias *uint32, now time.Ti
 		case packets.PropWillDelayInterval:
 			delay = time.Duration(p.num) * time.Second
 		case packets.PropTopicAlias:
-			if p.num == 0 || p.num > aliasMax {
-				return 0, packets.ErrTopicAliasInvalid // [MQTT-3.3.2-8] [MQTT-3.3.2-9]
-			}
-			*alias = p.num
+			*alias = topicAlias{p.num, true}
 		}
 	}
 }
@@ -112,7 +115,7 @@ func (e *engine) publish(b *core.Batch, f frame) error {
 	m := &e.msg
 	m.Reset()
 	m.Payload, m.QoS, m.Retain = p.payload, p.qos, p.retain
-	var alias uint32
+	var alias topicAlias
 	if len(p.props.rest) > 0 {
 		if _, err := readMessageProps(m, &p.props, &alias, time.Now()); err != nil {
 			return err
@@ -149,15 +152,12 @@ func (e *engine) publish0(b *core.Batch, rt *core.Route, m *core.Message) {
 
 // route finds the route of a topic or its alias. Clients tend to publish to the
 // topic they published to last.
-func (e *engine) route(name []byte, alias uint32) (*core.Route, error) {
-	if alias != 0 {
-		if e.aliases == nil {
-			e.aliases = new([aliasMax + 1][]byte)
+func (e *engine) route(name []byte, alias topicAlias) (*core.Route, error) {
+	if alias.given {
+		if err := e.checkAlias(alias.number); err != nil {
+			return nil, err
 		}
-		if len(name) > 0 {
-			e.aliases[alias] = append(e.aliases[alias][:0], name...)
-		}
-		name = e.aliases[alias] // [MQTT-3.3.2-12]
+		name = e.aliasIn(alias.number, name)
 	}
 	if len(name) == 0 {
 		return nil, packets.ErrProtocolViolationNoTopic

@@ -23,6 +23,9 @@ func (e *engine) connect(b *core.Batch, f frame) error {
 		e.ring.SetMax(e.ringSize(), g.version == 5)
 	}
 	e.mu.Unlock()
+	if drain := e.front.draining.Load(); err == nil && drain != nil {
+		err = drain
+	}
 	if err != nil {
 		e.greeted.Store(true)
 		return err
@@ -104,6 +107,9 @@ func (e *engine) attach(b *core.Batch) error {
 		return e.failed
 	}
 	g.password = ""
+	if e.packetMax > 0 && len(e.connack(false)) > e.packetMax {
+		return packets.ErrPacketTooLarge // what the client must know does not fit [MQTT-3.1.2-24]
+	}
 	e.stage = attaching
 	e.shut()
 	e.front.hub.Attach(b, core.Attach{
@@ -153,6 +159,7 @@ func (e *engine) attached(b *core.Batch, s session, present bool, err error) {
 		return
 	}
 	e.front.count.accepted.Add(1)
+	e.front.attached.Add(1)
 	e.accept(b, present)
 	e.greeting = nil
 	e.open()
@@ -255,7 +262,7 @@ func (e *engine) farewell(reason error) []byte {
 	case e.version < 5:
 		return nil
 	}
-	return lastPacket(packets.Disconnect, disconnectCode(reason), e.packetMax)
+	return lastPacket(packets.Disconnect, disconnectCode(reason), reason, e.packetMax)
 }
 
 // Closed is the transport's last call.
@@ -269,6 +276,7 @@ func (e *engine) Closed(b *core.Batch, err error) {
 	e.ended.Store(true)
 	e.front.left(e, s != nil, err)
 	if s != nil {
+		e.front.attached.Add(-1)
 		s.Detach(b, e.graceful)
 	}
 }

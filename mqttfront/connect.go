@@ -23,14 +23,15 @@ type greeting struct {
 	hasUser, hasPassword bool
 
 	// MQTT 5; the zero value of each stands for its default.
-	expiry     uint32 // seconds
-	receiveMax uint16
-	packetMax  uint32
-	aliasMost  uint16
-	enhanced   bool // it has an authentication method
-	authMethod string
-	authData   []byte // nil: none; once it is over, the last message to the client
-	noProblems bool   // Request Problem Information is 0
+	expiry        uint32 // seconds
+	receiveMax    uint16
+	packetMax     uint32
+	aliasMost     uint16
+	enhanced      bool // it has an authentication method
+	authMethod    string
+	authData      []byte // nil: none; once it is over, the last message to the client
+	wantsResponse bool   // Request Response Information is 1
+	noProblems    bool   // Request Problem Information is 0
 
 	// What became of it.
 	assigned bool // the client id is ours
@@ -160,6 +161,8 @@ func (g *greeting) properties(body []byte) (rest []byte, err error) {
 			g.packetMax = p.num
 		case packets.PropTopicAliasMaximum:
 			g.aliasMost = uint16(p.num)
+		case packets.PropRequestResponseInfo:
+			g.wantsResponse = p.num == 1
 		case packets.PropRequestProblemInfo:
 			g.noProblems = p.num == 0
 		case packets.PropAuthenticationMethod:

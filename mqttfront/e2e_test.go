@@ -361,6 +361,19 @@ func TestLogins(t *testing.T) {
 	}
 }
 
+func TestDrainingOverTheWire(t *testing.T) {
+	h := startHub(t, mqttfront.Options{})
+	there := h.dial(5, 2, "there", connack5)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := h.front.Drain(ctx, "b"); err != nil {
+		t.Fatal(err)
+	}
+	there.want("e01b 9c 19 1c0001 62 1f0012") // use another server
+	h.dial(5, 2, "late", "201c 00 9c 19 1c0001 62 1f0012")
+	h.dial(4, 2, "older", "2002 0003")
+}
+
 func TestCountersAndShutdown(t *testing.T) {
 	h := startHub(t, mqttfront.Options{})
 	c := h.dial(5, 2, "c", connack5)

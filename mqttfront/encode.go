@@ -2,9 +2,13 @@ package mqttfront
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"pushhub/core"
 )
 
 // encode writes one of the rare packets by mochi's codec. These encoders fail
@@ -42,6 +46,9 @@ func (e *engine) connack(present bool) []byte {
 		if g.assigned {
 			p.Properties.AssignedClientID = g.clientID // [MQTT-3.1.3-7]
 		}
+		if g.wantsResponse && e.account != core.Anonymous {
+			p.Properties.ResponseInfo, p.Mods.AllowResponseInfo = core.InboxTopic(e.account, ""), true // [MQTT-3.1.2-28]
+		}
 		if g.lowered {
 			p.Properties.ServerKeepAlive, p.Properties.ServerKeepAliveFlag = uint16(g.keepalive/time.Second), true
 		}
@@ -75,7 +82,7 @@ func encodeFitting(kind byte, limit int, fill func(*packets.Packet), optional ..
 // it [MQTT-3.2.2-19].
 func refusal(version byte, err error, limit int) []byte {
 	if version == 5 {
-		return lastPacket(packets.Connack, connackCode(err), limit)
+		return lastPacket(packets.Connack, connackCode(err), err, limit)
 	}
 	code, ok := connack3(err)
 	if !ok {
@@ -84,10 +91,15 @@ func refusal(version byte, err error, limit int) []byte {
 	return []byte{packets.Connack << 4, 2, 0, code} // [MQTT-3.2.2-4] of 3.1.1: no session present
 }
 
-// lastPacket is a CONNACK or DISCONNECT that says why we hang up [MQTT-3.14.2-3].
-func lastPacket(kind byte, c packets.Code, limit int) []byte {
-	return encodeFitting(kind, limit, func(p *packets.Packet) { p.ReasonCode = c.Code },
-		func(p *packets.Packet) { p.Properties.ReasonString = c.Reason })
+// lastPacket is a CONNACK or DISCONNECT that says why we hang up [MQTT-3.14.2-3], and
+// where to go instead.
+func lastPacket(kind byte, c packets.Code, why error, limit int) []byte {
+	optional := []func(*packets.Packet){func(p *packets.Packet) { p.Properties.ReasonString = c.Reason }}
+	var to *redirect
+	if errors.As(why, &to) {
+		optional = slices.Insert(optional, 0, func(p *packets.Packet) { p.Properties.ServerReference = to.server })
+	}
+	return encodeFitting(kind, limit, func(p *packets.Packet) { p.ReasonCode = c.Code }, optional...)
 }
 
 // suback is SUBACK or UNSUBACK, which MQTT 3 has without codes [MQTT-3.11.3-1]. The

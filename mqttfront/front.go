@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -15,11 +16,13 @@ import (
 
 // A Front serves MQTT on any number of listeners.
 type Front struct {
-	hub    hub
-	opt    Options
-	server *wire.Server
-	count  counters
-	work   sync.WaitGroup // what outlives the connection that started it
+	hub      hub
+	opt      Options
+	server   *wire.Server
+	count    counters
+	draining atomic.Pointer[redirect] // nil: no
+	attached atomic.Int64             // connections that have a session
+	work     sync.WaitGroup           // what outlives the connection that started it
 }
 
 // New makes a front for router. It holds a goroutine until Shutdown.
@@ -47,13 +50,14 @@ func (f *Front) Serve(ln net.Listener) error { return f.server.Serve(ln) }
 // ServeTLS accepts connections that begin with a TLS handshake.
 func (f *Front) ServeTLS(ln net.Listener) error { return f.server.ServeTLS(ln) }
 
-// Shutdown tells each client that the hub is stopping, and waits until all have
+// Shutdown tells each client that the hub is stopping, or which server to use
+// instead, and waits until all have
 // been served; when ctx ends first, it cuts them off and returns an error.
 func (f *Front) Shutdown(ctx context.Context) error {
 	err := f.server.Shutdown(ctx, func(h wire.Handler) {
 		if e, ok := h.(*engine); ok {
 			var b core.Batch
-			e.abort(&b, core.ErrStopped)
+			e.abort(&b, f.stopping())
 			b.Flush()
 		}
 	})

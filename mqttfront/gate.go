@@ -72,7 +72,9 @@ func (e *engine) Tick(now time.Time) error {
 		return nil
 	}
 	var b core.Batch
-	switch {
+	switch drain := e.front.draining.Load(); {
+	case drain != nil:
+		e.abort(&b, drain)
 	case !e.greeted.Load():
 		if now.Sub(e.since) > e.front.opt.ConnectTimeout {
 			e.abort(&b, errSilent)

@@ -30,6 +30,11 @@ type Options struct {
 	// ScramKey is a secret of at least 16 bytes that outlives restarts: it keeps unknown
 	// users from being told from known ones. Without it there is no enhanced authentication.
 	ScramKey []byte
+	// Redirect is the server that MQTT 5 clients are told to use when this one stops
+	// or is drained, such as "hub2.example.org:1883"; empty: they are told of none.
+	Redirect string
+	// Moved says that Redirect is for good.
+	Moved bool
 	// MaxConns bounds the connections; 0: no bound but the system's.
 	MaxConns int
 	// ConnsPerAddress bounds those from one address; 0: no bound. See wire.Options.

@@ -72,7 +72,7 @@ func connack3(err error) (code byte, ok bool) {
 		return 1, true
 	case packets.ErrClientIdentifierNotValid.Code:
 		return 2, true
-	case packets.ErrServerUnavailable.Code:
+	case packets.ErrServerUnavailable.Code, packets.ErrUseAnotherServer.Code, packets.ErrServerMoved.Code:
 		return 3, true
 	case packets.ErrBadUsernameOrPassword.Code:
 		return 4, true

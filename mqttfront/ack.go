@@ -10,8 +10,21 @@ import (
 	"pushhub/core/qos"
 )
 
+// validAck tells whether PUBACK, PUBREC, PUBREL or PUBCOMP can have a reason code
+// [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1].
+func validAck(kind, code byte) bool {
+	if kind == packets.Pubrel || kind == packets.Pubcomp {
+		return code == 0x00 || code == 0x92
+	}
+	switch code {
+	case 0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99:
+		return true
+	}
+	return false
+}
+
 // decodeAck reads the body of PUBACK, PUBREC, PUBREL or PUBCOMP.
-func decodeAck(body []byte, level byte) (packet uint16, code byte, err error) {
+func decodeAck(kind byte, body []byte, level byte) (packet uint16, code byte, err error) {
 	if len(body) < 2 {
 		return 0, 0, packets.ErrMalformedPacketID
 	}
@@ -24,6 +37,8 @@ func decodeAck(body []byte, level byte) (packet uint16, code byte, err error) {
 		return packet, 0, nil
 	case level != 5:
 		return 0, 0, packets.ErrMalformedPacket
+	case !validAck(kind, body[2]):
+		return 0, 0, packets.ErrProtocolViolationInvalidReason
 	case len(body) == 3:
 		return packet, body[2], nil
 	}
@@ -40,7 +55,7 @@ func decodeAck(body []byte, level byte) (packet uint16, code byte, err error) {
 // acked handles what a subscriber says of a delivery: PUBACK, PUBREC, PUBCOMP.
 // One that is not out (any more) is no fault: it may have crossed our own.
 func (e *engine) acked(b *core.Batch, f frame) error {
-	packet, code, err := decodeAck(f.body, e.version)
+	packet, code, err := decodeAck(f.kind, f.body, e.version)
 	if err != nil {
 		return err
 	}
@@ -76,7 +91,7 @@ func (e *engine) releaseUnknown(b *core.Batch, packet uint16) {
 
 // release handles PUBREL, the second half of a publication of QoS 2.
 func (e *engine) release(b *core.Batch, f frame) error {
-	packet, _, err := decodeAck(f.body, e.version)
+	packet, _, err := decodeAck(f.kind, f.body, e.version)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package mqttfront
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -19,7 +20,7 @@ const (
 	// be worth it, and the table must stay small.
 	aliasShortest = 2*aliasSize + 1
 	aliasLongest  = 512
-	// aliasMet is how many topics that came once are remembered.
+	// aliasMet is how many topics that came last without an alias are remembered.
 	aliasMet = 64
 	// Each use of an alias earns it credit, up to a bound; each topic that could have
 	// had the alias instead costs one, and gets it when there is none left.
@@ -31,9 +32,10 @@ const (
 // three times has saved bytes. The transport's queue lock guards it: what is set is
 // appended under the same lock, so that the client reads it in the same order.
 type aliasTable struct {
-	set  []aliasOut // the alias of set[i] is i+1
-	met  [aliasMet]uint32
-	next int // the entry of set that may have to give way
+	set    []aliasOut       // the alias of set[i] is i+1
+	next   int              // the entry of set that may have to give way
+	met    [aliasMet]uint32 // hashes of topics that came without an alias; 0: none
+	oldest int              // of met
 }
 
 type aliasOut struct {
@@ -57,16 +59,17 @@ func (t *aliasTable) use(topic string, most int, mayset bool) (alias uint16, kno
 			return uint16(i + 1), true
 		}
 	}
-	met := &t.met[hash%aliasMet]
-	if *met != hash {
-		*met = hash
+	met := slices.Index(t.met[:], hash)
+	if met < 0 {
+		t.met[t.oldest] = hash
+		t.oldest = (t.oldest + 1) % aliasMet
 		return 0, false
 	}
 	if !mayset {
 		return 0, false
 	}
 	if alias = t.assign(aliasOut{hash: hash, topic: topic}, most); alias != 0 {
-		*met = 0 // when it loses the alias, it begins anew
+		t.met[met] = 0 // when it loses the alias, it begins anew
 	}
 	return alias, false
 }

@@ -193,6 +193,16 @@ func (e *engine) disconnect(f frame) error {
 	return errDisconnected
 }
 
+// validDisconnect tells whether a client's DISCONNECT can have a reason code, MQTT 5
+// table 3-10.
+func validDisconnect(code byte) bool {
+	switch code {
+	case 0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99:
+		return true
+	}
+	return false
+}
+
 // decodeDisconnect reads the body of a DISCONNECT; expiry is nil when it has none.
 func decodeDisconnect(body []byte, level byte) (code byte, expiry *uint32, err error) {
 	switch {
@@ -200,6 +210,8 @@ func decodeDisconnect(body []byte, level byte) (code byte, expiry *uint32, err e
 		return 0, nil, nil
 	case level != 5:
 		return 0, nil, packets.ErrMalformedPacket
+	case !validDisconnect(body[0]):
+		return 0, nil, packets.ErrProtocolViolationInvalidReason // [MQTT-3.14.2-1]
 	case len(body) == 1:
 		return body[0], nil, nil
 	}

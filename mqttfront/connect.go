@@ -3,6 +3,7 @@ package mqttfront
 import (
 	"encoding/binary"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -81,8 +82,12 @@ func decodeConnect(body []byte) (greeting, error) {
 	if !ok {
 		return g, packets.ErrMalformedPacket // [MQTT-3.1.3-3]
 	}
-	if !validString(id) {
-		return g, packets.ErrClientIdentifierNotValid // [MQTT-3.1.3-4]
+	switch {
+	case validString(id): // [MQTT-3.1.3-4]
+	case g.version == 5:
+		return g, packets.ErrMalformedPacket // 0x85 is for what is a string, [MQTT-1.5.4-1]
+	default:
+		return g, packets.ErrClientIdentifierNotValid
 	}
 	g.clientID = string(id)
 	if flags&flagWill != 0 {
@@ -200,6 +205,9 @@ func (g *greeting) readWill(b []byte, flags byte) (rest []byte, err error) {
 	payload, b, ok := takeBytes(b)
 	if !ok {
 		return nil, packets.ErrMalformedWillPayload
+	}
+	if m.UTF8 && !utf8.Valid(payload) {
+		return nil, packets.ErrPayloadFormatInvalid // §3.1.3.2.3
 	}
 	m.Topic, m.Payload = string(name), append([]byte{}, payload...)
 	g.will = m

@@ -149,9 +149,11 @@ func FuzzSmallPackets(f *testing.F) {
 	f.Add(byte(5), []byte("\x00\x07\x10\x04\x1f\x00\x01a"))
 	f.Add(byte(5), []byte("\x00\x05\x11\x00\x00\x00\x01"))
 	f.Fuzz(func(t *testing.T, level byte, body []byte) {
+		kind := packets.Puback + level>>2%4
 		level = 3 + level%3
-		if packet, _, err := decodeAck(body, level); err == nil && packet == 0 {
-			t.Fatal("packet id 0")
+		packet, code, err := decodeAck(kind, body, level)
+		if err == nil && (packet == 0 || !validAck(kind, code)) {
+			t.Fatalf("packet id %d, reason code %#x", packet, code)
 		}
 		_, _, _ = decodeDisconnect(body, level)
 	})

@@ -17,6 +17,7 @@ import (
 
 	"pushhub/core"
 	"pushhub/core/auth"
+	"pushhub/core/topic"
 )
 
 // fakeHub is a hub that answers at once, or, when held, when the test says so. It
@@ -124,7 +125,7 @@ func (s *fakeSession) note(format string, args ...any) {
 
 func (s *fakeSession) Route(name []byte) (*core.Route, error) {
 	switch {
-	case strings.ContainsAny(string(name), "+#\x00"):
+	case topic.ValidateNameBytes(name) != nil:
 		return nil, core.ErrBadTopic
 	case strings.HasPrefix(string(name), "secret"):
 		return nil, core.ErrForbidden

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -125,6 +126,9 @@ func (e *engine) publish(b *core.Batch, f frame) error {
 	if err != nil {
 		return e.refused(b, &p, err)
 	}
+	if m.UTF8 && !utf8.Valid(m.Payload) {
+		return e.notUTF8(b, &p)
+	}
 	if len(m.User) > 0 {
 		inboxIn(rt.Topic, m)
 	}
@@ -167,7 +171,10 @@ func (e *engine) route(name []byte, alias topicAlias) (*core.Route, error) {
 	}
 	rt, err := e.session.Route(name)
 	if err != nil {
-		if topic.ValidateNameBytes(name) != nil && !errors.Is(topic.ValidateNameBytes(name), topic.ErrTooManyLevels) {
+		switch wrong := topic.ValidateNameBytes(name); {
+		case errors.Is(wrong, topic.ErrNotUTF8), errors.Is(wrong, topic.ErrNullCharacter):
+			return nil, packets.ErrMalformedTopic // [MQTT-1.5.4-1] [MQTT-1.5.4-2]
+		case wrong != nil && !errors.Is(wrong, topic.ErrTooManyLevels):
 			return nil, packets.ErrTopicNameInvalid // [MQTT-3.3.2-2]
 		}
 		return nil, err
@@ -188,11 +195,25 @@ func (e *engine) refused(b *core.Batch, p *publication, err error) error {
 		e.drop(err)
 		return nil
 	}
+	return e.nack(b, p, noSuchTopic(err))
+}
+
+// nack acknowledges a publication of QoS 1 or 2 with an error.
+func (e *engine) nack(b *core.Batch, p *publication, err error) error {
 	token, owed := e.owe(b, p.packet, p.qos)
 	if owed != nil {
 		return owed
 	}
-	return e.outcome(token, false, noSuchTopic(err))
+	return e.outcome(token, false, err)
+}
+
+// notUTF8 refuses a payload that is not what its format indicator promises, MQTT 5
+// §3.3.2.3.2. At QoS 0 there is no other way to say so than by DISCONNECT.
+func (e *engine) notUTF8(b *core.Batch, p *publication) error {
+	if p.qos == 0 {
+		return packets.ErrPayloadFormatInvalid
+	}
+	return e.nack(b, p, packets.ErrPayloadFormatInvalid)
 }
 
 // outcome settles what a Publish or Release of this batch came to.

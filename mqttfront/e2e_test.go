@@ -311,6 +311,31 @@ func TestWillIsPublishedForTheLost(t *testing.T) {
 	watch.want("3007 0001 77 676f6e65")
 }
 
+// SAM for PHP sends DISCONNECT and reads on until the server closes.
+func TestServerClosesAfterDISCONNECT(t *testing.T) {
+	h := startHub(t, mqttfront.Options{})
+	sub := h.dial(4, 2, "s", connack)
+	sub.send("82", "0001 000e 746f6b7564752f616e64726f6964 00")
+	sub.want("9003 0001 00")
+	c, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	sam := &peer{t, c}
+	sam.send("10", "0006 4d5149736470 03 03 0000 0017 73616d5f346231663065396137633364322e3030303030")
+	sam.want(connack)
+	sam.send("30", "000e 746f6b7564752f616e64726f6964 6869")
+	sam.send("e0", "")
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Fatalf("after DISCONNECT: %d bytes, %v", n, err)
+	}
+	sub.want("3012 000e 746f6b7564752f616e64726f6964 6869")
+}
+
 func TestTakeoverOverTheWire(t *testing.T) {
 	h := startHub(t, mqttfront.Options{})
 	first := h.dial(5, 2, "same", connack5)

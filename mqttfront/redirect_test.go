@@ -86,15 +86,21 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 
 func TestShutdownTellsWhereToGo(t *testing.T) {
 	for _, c := range []struct {
-		opt  Options
-		want error
-		code byte
+		opt     Options
+		drained bool
+		want    error
+		code    byte
 	}{
-		{Options{}, core.ErrStopped, 0x8B},
-		{Options{Redirect: "b"}, nil, 0x9C},
-		{Options{Redirect: "b", Moved: true}, nil, 0x9D},
+		{Options{}, false, core.ErrStopped, 0x8B},
+		{Options{Redirect: "b"}, false, nil, 0x9C},
+		{Options{Redirect: "b", Moved: true}, false, nil, 0x9D},
+		{Options{}, true, nil, 0x9C},
+		{Options{Redirect: "a"}, true, nil, 0x9C},
 	} {
 		f := &Front{opt: c.opt.withDefaults()}
+		if c.drained {
+			f.draining.Store(f.opt.redirect("b"))
+		}
 		err := f.stopping()
 		if c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v", c.opt, err)

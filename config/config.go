@@ -56,9 +56,11 @@ type MQTT struct {
 	MaxPacketSize    Size          // largest packet accepted
 	MaxConnectSize   Size          // largest CONNECT
 	ReceiveMax       int           // QoS 1 and 2 publishes in flight from one client
+	TopicAliasMax    int           // topic aliases that a v5 client may set; 0: none
 	MaxKeepalive     time.Duration // longest keepalive granted to v5 clients; 0: as they ask
 	SessionExpiryMax time.Duration // longest life of a session without its client; the life of v3 persistent ones
-	ConnectTimeout   time.Duration // from accept to CONNECT
+	ConnectTimeout   time.Duration // from accept to CONNECT, and again for an enhanced authentication
+	Redirect         string        // the server that v5 clients are sent to when this one stops
 	SysInterval      time.Duration // how often $SYS is brought up to date; 0: there is no $SYS
 }
 

@@ -21,6 +21,7 @@ func Default() Config {
 			MaxPacketSize:    1 << 20,
 			MaxConnectSize:   96 << 10,
 			ReceiveMax:       1024,
+			TopicAliasMax:    16,
 			SessionExpiryMax: 7 * day,
 			ConnectTimeout:   10 * time.Second,
 			SysInterval:      10 * time.Second,

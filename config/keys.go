@@ -48,10 +48,12 @@ var keys = []key{
 	{name: "mqtt.max_packet_size", field: func(c *Config) any { return &c.MQTT.MaxPacketSize }, min: kib, max: 64 * mib, live: true},
 	{name: "mqtt.max_connect_size", field: func(c *Config) any { return &c.MQTT.MaxConnectSize }, min: kib, max: mib},
 	{name: "mqtt.receive_max", field: func(c *Config) any { return &c.MQTT.ReceiveMax }, min: 1, max: 65535, live: true},
+	{name: "mqtt.topic_alias_max", field: func(c *Config) any { return &c.MQTT.TopicAliasMax }, max: 65535},
 	{name: "mqtt.max_keepalive", field: func(c *Config) any { return &c.MQTT.MaxKeepalive }, max: 65535 * second, live: true},
 	{name: "mqtt.session_expiry_max", field: func(c *Config) any { return &c.MQTT.SessionExpiryMax }, min: second, max: longest, live: true},
 	{name: "mqtt.connect_timeout", field: func(c *Config) any { return &c.MQTT.ConnectTimeout }, min: second, max: 600 * second, live: true},
 	{name: "mqtt.sys_interval", field: func(c *Config) any { return &c.MQTT.SysInterval }, max: 3600 * second},
+	{name: "mqtt.redirect", field: func(c *Config) any { return &c.MQTT.Redirect }},
 
 	{name: "xmpp.listen", field: func(c *Config) any { return &c.XMPP.Listen }},
 	{name: "xmpp.tls_listen", field: func(c *Config) any { return &c.XMPP.TLSListen }},

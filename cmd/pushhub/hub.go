@@ -188,6 +188,7 @@ func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 		MaxPacketSize: int(cfg.MQTT.MaxPacketSize), MaxConnectSize: int(cfg.MQTT.MaxConnectSize), ReceiveMax: uint16(cfg.MQTT.ReceiveMax),
 		MaxKeepalive: cfg.MQTT.MaxKeepalive, SessionExpiryMax: cfg.MQTT.SessionExpiryMax,
 		ConnectTimeout: cfg.MQTT.ConnectTimeout, ScramKey: scramKey,
+		TopicAliasMax: aliases(cfg.MQTT.TopicAliasMax), Redirect: cfg.MQTT.Redirect,
 		MaxConns: cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
 		ConnsPerAddress: cfg.Limits.ConnectionsPerAddress, ConnRate: cfg.Limits.ConnectRate,
 		PublishRate: cfg.Limits.PublishRate, PublishBytes: int(cfg.Limits.PublishBytes),
@@ -230,6 +231,14 @@ func (h *hub) openDoors(cfg config.Config) {
 			h.start(func() error { return l.serve(l.ln, l.how) })
 		}
 	}
+}
+
+// aliases is a number of topic aliases as the front has it, where 0 is the default.
+func aliases(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // Close says goodbye to the devices, writes what is not yet written and stops.

@@ -86,6 +86,9 @@ func TestTopicAliasesOut(t *testing.T) {
 			r.e.packetMax = c.limit // smaller than a CONNACK
 			for i, s := range c.steps {
 				_, out := r.deliver(core.Delivery{Message: &core.Message{Topic: s.topic, Payload: []byte("hi")}})
+				if c.most == 0 && r.e.aliasOut != nil {
+					t.Error("a client without aliases has a table")
+				}
 				r.expect(fmt.Sprint("delivery ", i+1), out, toHex(fromHex(t, s.out)))
 			}
 		})

@@ -78,6 +78,7 @@ func (e *engine) authenticate(b *core.Batch) error {
 	}
 	e.authMethod = g.authMethod
 	e.stage = authenticating
+	e.limit = min(e.front.opt.MaxConnectSize, e.front.opt.MaxPacketSize) // still a stranger's
 	return e.firstStep(b, g.authData)
 }
 
@@ -161,6 +162,7 @@ func (e *engine) authenticated(b *core.Batch, user string, last []byte) error {
 		}
 	}
 	e.account, g.authData = user, last
+	e.limit = e.front.opt.MaxPacketSize
 	return e.attach(b)
 }
 

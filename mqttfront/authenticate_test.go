@@ -222,6 +222,16 @@ func TestRefusedLoginsBySCRAM(t *testing.T) {
 			t.Errorf("ended %v by %v", r.link.closed, r.link.cause)
 		}
 	})
+	t.Run("AUTH as large as no stranger's packet may be", func(t *testing.T) {
+		opt := testOptions()
+		opt.MaxPacketSize = 1 << 20
+		r := newRig(t, opt)
+		started(nil)(t, r)
+		r.expectAnswer("the length", fromHex(t, "f0 818006"), packets.Connack, 0x95)
+		if r = newRig(t, opt).loggedIn(); r.e.limit != opt.MaxPacketSize {
+			t.Errorf("then packets of %d bytes are taken", r.e.limit)
+		}
+	})
 	t.Run("without a key", func(t *testing.T) {
 		opt := testOptions()
 		opt.ScramKey = nil

@@ -56,7 +56,8 @@ func (e *engine) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
 	}
 	buf = append(buf, publishHead(d))
 	buf = appendLength(buf, remaining)
-	buf = appendString(buf, name)
+	buf = binary.BigEndian.AppendUint16(buf, uint16(len(name)))
+	buf = append(buf, name...)
 	if d.QoS > 0 {
 		buf = binary.BigEndian.AppendUint16(buf, d.Packet)
 	}

@@ -2,12 +2,14 @@ package mqttfront
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"pushhub/core"
+	"pushhub/core/auth"
 )
 
 // FuzzInput gives whole engines hostile bytes in pieces. Nothing may panic, what
@@ -19,6 +21,8 @@ func FuzzInput(f *testing.F) {
 	for _, g := range greetings {
 		f.Add(fromHex(f, g.in), uint16(1), true)
 	}
+	f.Add(slices.Concat(authConnect(authBytes(auth.SHA256, []byte("n,,n=alice,r=abc")), ""), authOf(0x18, auth.SHA256, []byte("c=biws"))), uint16(7), false)
+	f.Add(slices.Concat(authConnect(authBytes(auth.SHA1, nil), "alice"), authOf(0x19, auth.SHA1, nil)), uint16(2), false)
 	f.Fuzz(func(t *testing.T, data []byte, cut uint16, pending bool) {
 		whole := converse(t, data, len(data), pending)
 		pieces := converse(t, data, int(cut), pending)

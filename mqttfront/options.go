@@ -12,7 +12,7 @@ type Options struct {
 	Anonymous bool
 	// MaxPacketSize bounds the packets that clients may send, in bytes: 1 MiB.
 	MaxPacketSize int
-	// MaxConnectSize bounds CONNECT, which comes from strangers, in bytes: 96 KiB, which
+	// MaxConnectSize bounds CONNECT, and AUTH before CONNACK, which come from strangers, in bytes: 96 KiB, which
 	// holds a will of 64 KiB and 32 KiB for all else.
 	MaxConnectSize int
 	// ReceiveMax is how many QoS 1 and 2 publications a client may have unanswered: 1024.

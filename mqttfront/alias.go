@@ -16,9 +16,9 @@ const (
 	aliasesOut = 32
 	// aliasSize is what an alias adds to the properties of a PUBLISH.
 	aliasSize = 3
-	// aliasShortest and aliasLongest bound the topics that get one, in bytes: it must
-	// be worth it, and the table must stay small.
-	aliasShortest = 2*aliasSize + 1
+	// aliasShortest and aliasLongest bound the topics that get one, in bytes: the second
+	// use must pay for what the first cost, and the table must stay small.
+	aliasShortest = 2 * aliasSize
 	aliasLongest  = 512
 	// aliasMet is how many topics that came last without an alias are remembered.
 	aliasMet = 64
@@ -27,10 +27,11 @@ const (
 	aliasEarns, aliasCredit = 8, 64
 )
 
-// aliasTable are the aliases that we set for a client. A topic gets one when it
-// comes for the second time: topics that come once cost nothing, and one that comes
-// three times has saved bytes. The transport's queue lock guards it: what is set is
-// appended under the same lock, so that the client reads it in the same order.
+// aliasTable are the aliases that we set for a client. While there are free ones, a
+// topic gets one at once; from then on only when it comes again, in the place of one
+// that is not used: so topics that come once cost no more than the first few did. The
+// transport's queue lock guards it: what is set is appended under the same lock, so
+// that the client reads it in the same order.
 type aliasTable struct {
 	set    []aliasOut       // the alias of set[i] is i+1
 	next   int              // the entry of set that may have to give way
@@ -59,28 +60,24 @@ func (t *aliasTable) use(topic string, most int, mayset bool) (alias uint16, kno
 			return uint16(i + 1), true
 		}
 	}
+	switch {
+	case !mayset:
+		return 0, false
+	case len(t.set) < min(most, aliasesOut):
+		t.set = append(t.set, aliasOut{hash: hash, topic: strings.Clone(topic)})
+		return uint16(len(t.set)), false
+	}
+	return t.replace(topic, hash), false
+}
+
+// replace gives a topic that comes again the alias whose turn it is to lose its topic;
+// 0 when that one is still in use.
+func (t *aliasTable) replace(topic string, hash uint32) uint16 {
 	met := slices.Index(t.met[:], hash)
 	if met < 0 {
 		t.met[t.oldest] = hash
 		t.oldest = (t.oldest + 1) % aliasMet
-		return 0, false
-	}
-	if !mayset {
-		return 0, false
-	}
-	if alias = t.assign(aliasOut{hash: hash, topic: topic}, most); alias != 0 {
-		t.met[met] = 0 // when it loses the alias, it begins anew
-	}
-	return alias, false
-}
-
-// assign gives a topic an alias that is free, or the one whose turn it is to lose its
-// topic; 0 when that one is still in use.
-func (t *aliasTable) assign(a aliasOut, most int) uint16 {
-	if len(t.set) < min(most, aliasesOut) {
-		a.topic = strings.Clone(a.topic)
-		t.set = append(t.set, a)
-		return uint16(len(t.set))
+		return 0
 	}
 	i := t.next
 	t.next = (t.next + 1) % len(t.set)
@@ -88,8 +85,8 @@ func (t *aliasTable) assign(a aliasOut, most int) uint16 {
 		t.set[i].credit--
 		return 0
 	}
-	a.topic = strings.Clone(a.topic)
-	t.set[i] = a
+	t.set[i] = aliasOut{hash: hash, topic: strings.Clone(topic)}
+	t.met[met] = 0 // when it loses the alias, it begins anew
 	return uint16(i + 1)
 }
 

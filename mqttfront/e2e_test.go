@@ -180,8 +180,7 @@ func TestPublishersReachSubscribers(t *testing.T) {
 	sub5.quiet()
 }
 
-// Two publishers reach one subscriber from two goroutines: the aliases that they
-// make the hub set must be on the wire in the order in which they were set.
+// Of two publishers' messages a subscriber must read the aliases as they were meant.
 func TestAliasesOfConcurrentDeliveries(t *testing.T) {
 	h := startHub(t, mqttfront.Options{QueueBytes: 4 << 20})
 	c, err := net.Dial("tcp", h.addr)

@@ -25,23 +25,25 @@ func TestReasonStrings(t *testing.T) {
 		most5      = "27 00000005"
 	)
 	const (
-		publish     = "32 0b 0006 736563726574 0001 00"
+		publish     = "32 06 0001 61 0001 00"
+		denied      = "32 0b 0006 736563726574 0001 00"
 		release     = "6202 0099"
 		received    = "5002 0007"
 		subscribe   = "82 0c 0001 00 0006 736563726574 01"
 		wrongFlags  = "c100"
-		forbidden   = `"not allowed to publish to this topic"`
+		quota       = `"a limit is reached, or the hub is behind: try again later"`
 		notOpen     = `"no publication of this packet identifier is open"`
 		notSubcribe = `"filter 1: not allowed to subscribe to it"`
 		flags       = `"malformed packet: flags"`
 	)
 	for _, c := range []struct{ name, props, in, out string }{
-		{"PUBACK", "", publish, "402b 0001 87 27 1f0024 " + forbidden},
-		{"PUBACK, none wanted", noProblems, publish, "4003 0001 87"},
-		{"PUBACK, none wanted but of a client that says 1", "1701", publish, "402b 0001 87 27 1f0024 " + forbidden},
-		{"PUBACK, too large", most40, publish, "4003 0001 87"},
-		{"PUBACK, just fits", "27 0000002d", publish, "402b 0001 87 27 1f0024 " + forbidden},
-		{"PUBACK, a byte too large", "27 0000002c", publish, "4003 0001 87"},
+		{"PUBACK", "", publish, "4040 0001 97 3c 1f0039 " + quota},
+		{"PUBACK, none wanted", noProblems, publish, "4003 0001 97"},
+		{"PUBACK, none wanted but of a client that says 1", "1701", publish, "4040 0001 97 3c 1f0039 " + quota},
+		{"PUBACK, too large", most40, publish, "4003 0001 97"},
+		{"PUBACK, just fits", "27 00000042", publish, "4040 0001 97 3c 1f0039 " + quota},
+		{"PUBACK, a byte too large", "27 00000041", publish, "4003 0001 97"},
+		{"PUBACK of what is not allowed says it by its code", "", denied, "4003 0001 87"},
 		{"PUBCOMP", "", release, "7037 0099 92 33 1f0030 " + notOpen},
 		{"PUBCOMP, none wanted", noProblems, release, "7003 0099 92"},
 		{"PUBCOMP, too large", most40, release, "7003 0099 92"},
@@ -61,6 +63,7 @@ func TestReasonStrings(t *testing.T) {
 			if out := r.inHex(connect5(c.props)); !strings.HasPrefix(out, "20") || out[6:8] != "00" {
 				t.Fatalf("CONNACK %s", out)
 			}
+			r.hub.session.publish = core.ErrQuota
 			r.expect(c.name, r.in(fromHex(t, c.in)), toHex(fromHex(t, c.out)))
 		})
 	}

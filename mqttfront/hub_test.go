@@ -187,6 +187,10 @@ func (s *fakeSession) Unsubscribe(b *core.Batch, filters []string, done func(*co
 	s.hub.later(func() {
 		errs := make([]error, len(filters))
 		for i, f := range filters {
+			if strings.HasPrefix(f, "odd") {
+				errs[i] = core.ErrUnsupported
+				continue
+			}
 			if !slices.ContainsFunc(s.subs, func(sub core.Subscription) bool { return sub.Filter == f }) {
 				errs[i] = core.ErrNotFound
 			}

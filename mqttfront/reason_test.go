@@ -30,6 +30,7 @@ func TestReasonStrings(t *testing.T) {
 		release     = "6202 0099"
 		received    = "5002 0007"
 		subscribe   = "82 0c 0001 00 0006 736563726574 01"
+		unsubscribe = `a208 0001 00 0003 "odd"`
 		wrongFlags  = "c100"
 		quota       = `"a limit is reached, or the hub is behind: try again later"`
 		notOpen     = `"no publication of this packet identifier is open"`
@@ -53,6 +54,9 @@ func TestReasonStrings(t *testing.T) {
 		{"SUBACK", "", subscribe, "902f 0001 2b 1f0028 " + notSubcribe + " 87"},
 		{"SUBACK, none wanted", noProblems, subscribe, "9004 0001 00 87"},
 		{"SUBACK, too large", most40, subscribe, "9004 0001 00 87"},
+		{"UNSUBACK", "", unsubscribe, `b029 0001 25 1f0022 "filter 1: the hub does not do this" 83`},
+		{"UNSUBACK, none wanted", noProblems, unsubscribe, "b004 0001 00 83"},
+		{"UNSUBACK, too large", most40, unsubscribe, "b004 0001 00 83"},
 		{"DISCONNECT", "", wrongFlags, "e01c 81 1a 1f0017 " + flags},
 		{"DISCONNECT has one even so", noProblems, wrongFlags, "e01c 81 1a 1f0017 " + flags},
 		{"DISCONNECT, too large", "27 0000001d", wrongFlags, "e002 81 00"},

@@ -130,10 +130,34 @@ func (e *engine) firstStep(b *core.Batch, data []byte) error {
 	return e.step(b, data)
 }
 
-// step takes the client's next message and answers it [MQTT-4.12.0-2]. It costs a
-// few hashes: the reader can wait for it.
+// step takes the client's next message. A proof after wrong ones is checked later, as
+// a password would be; input waits meanwhile.
 func (e *engine) step(b *core.Batch, data []byte) error {
+	account := e.scram.Claimed() // empty: the proof is yet to come
+	if account == "" {
+		return e.exchange(b, data, account)
+	}
+	wait, err := e.front.hub.Try(e.conn.From(), account)
+	switch {
+	case err != nil:
+		return e.refuseAuth(err)
+	case wait > 0:
+		e.proof = append([]byte{}, data...)
+		e.authBy.Store(time.Now().Add(wait + e.front.opt.ConnectTimeout).UnixNano())
+		e.shut()
+		time.AfterFunc(wait, e.open)
+		return e.await()
+	}
+	return e.exchange(b, data, account)
+}
+
+// exchange answers a message [MQTT-4.12.0-2], the proof for an account or the one
+// before. It costs a few hashes: the reader can wait for it.
+func (e *engine) exchange(b *core.Batch, data []byte, account string) error {
 	out, done, err := e.scram.Step(data)
+	if account != "" {
+		e.front.hub.Tried(e.conn.From(), account, done)
+	}
 	if err != nil {
 		return e.refuseAuth(scramReason(err))
 	}

@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/xdg-go/scram"
 
+	"pushhub/core"
 	"pushhub/core/auth"
 )
 
@@ -308,6 +310,37 @@ func TestReauthentication(t *testing.T) {
 	t.Run("of a connection that logged in otherwise is a protocol error", func(t *testing.T) {
 		r := newRig(t, testOptions()).connected(5)
 		r.expectAnswer("AUTH", authOf(0x19, auth.SHA256, nil), packets.Disconnect, 0x82) // [MQTT-4.12.0-7]
+	})
+}
+
+// What passwords cost who guesses them, proofs cost as well.
+func TestGuessedProofsAreCountedAndDelayed(t *testing.T) {
+	proof := func(r *rig, password string) []byte {
+		u := newScramUser(t, "alice", password)
+		a := r.expectAnswer("CONNECT", authConnect(authBytes(auth.SHA256, u.step(t, nil)), ""), packets.Auth, 0x18)
+		return authOf(0x18, auth.SHA256, u.step(t, a.data))
+	}
+	for password, want := range map[string]string{"secret": "alice true", "wrong": "alice false"} {
+		r := newRig(t, testOptions())
+		r.in(proof(r, password))
+		if !slices.Equal(r.hub.tried, []string{want}) {
+			t.Errorf("%s: tried %q", password, r.hub.tried)
+		}
+	}
+	r := newRig(t, testOptions())
+	r.hub.overTried = core.ErrQuota
+	r.expectAnswer("too many", proof(r, "secret"), packets.Connack, 0x97)
+
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, testOptions())
+		r.hub.delay = 30 * time.Second
+		r.expect("the proof", r.in(proof(r, "secret")), "")
+		time.Sleep(29 * time.Second)
+		_ = r.e.Tick(time.Now())
+		r.expect("before its time", r.in(nil), "")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		r.expectAnswer("in its time", nil, packets.Connack, 0)
 	})
 }
 

@@ -54,6 +54,7 @@ type engine struct {
 	greeting  *greeting
 	account   string
 	scram     *auth.SCRAM // the exchange that is under way; else nil
+	proof     []byte      // waits until it may be checked; nil: none does
 	failed    error       // of Login or Attach
 	limit     int         // bytes of a packet
 	graceful  bool
@@ -121,6 +122,10 @@ func (e *engine) Input(b *core.Batch, data []byte) (used int, err error) {
 func (e *engine) goOn(b *core.Batch) error {
 	if e.gate.Load() != gateOpen {
 		return wire.ErrPause
+	}
+	if data := e.proof; data != nil {
+		e.proof = nil
+		return e.exchange(b, data, e.scram.Claimed())
 	}
 	switch e.stage {
 	case loggingIn:

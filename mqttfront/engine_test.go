@@ -55,7 +55,7 @@ func TestOverTheReceiveMaximum(t *testing.T) {
 			t.Fatalf("after %d publications: %v, want a pause after 4", len(s.tokens), r.err)
 		}
 		r.expect("one is stored", r.flushed(func(b *core.Batch) { r.e.Stored(b, s.tokens[0], nil) }), "40020001")
-		if r.link.resumed == 0 {
+		if r.link.resumed.Load() == 0 {
 			t.Fatal("input was not resumed")
 		}
 		r.in(nil)
@@ -70,7 +70,7 @@ func TestOverTheReceiveMaximum(t *testing.T) {
 		r.in(fromHex(t, five))
 		r.link.clogged = true
 		r.flushed(func(b *core.Batch) { r.e.Stored(b, s.tokens[0], nil) })
-		if r.link.resumed == 0 {
+		if r.link.resumed.Load() == 0 {
 			t.Fatal("input was not resumed")
 		}
 	})
@@ -108,8 +108,8 @@ func TestBusyJournalIsTriedAgain(t *testing.T) {
 		t.Fatalf("Input returned %v, want a pause", r.err)
 	}
 	s.publish = nil
-	if err := r.e.Tick(time.Now()); err != nil || r.link.resumed != 1 {
-		t.Fatalf("Tick: %v; resumed %d times", err, r.link.resumed)
+	if err := r.e.Tick(time.Now()); err != nil || r.link.resumed.Load() != 1 {
+		t.Fatalf("Tick: %v; resumed %d times", err, r.link.resumed.Load())
 	}
 	r.expect("tried again", r.in(nil), "d000 40020001")
 }
@@ -290,7 +290,7 @@ func TestClientThatDoesNotReadIsNotReadFrom(t *testing.T) {
 	}
 	r.link.clogged = false
 	r.link.take(len(r.link.queue))
-	if r.link.resumed == 0 {
+	if r.link.resumed.Load() == 0 {
 		t.Fatal("input was not resumed")
 	}
 }

@@ -13,10 +13,17 @@ import (
 
 // A hub is the core as an engine sees it before it has a session.
 type hub interface {
-	Verifier(name, mechanism string) (auth.Verifier, bool)
+	verifier
 	Login(ctx context.Context, from netip.Addr, name, password string, done func(account string, err error))
 	Vouched(name string) (account string, err error)
 	Attach(b *core.Batch, a core.Attach, done func(b *core.Batch, s session, present bool, err error))
+}
+
+// A verifier is what an engine needs to check a login by itself.
+type verifier interface {
+	Verifier(name, mechanism string) (auth.Verifier, bool)
+	Try(from netip.Addr, account string) (wait time.Duration, err error)
+	Tried(from netip.Addr, account string, good bool)
 }
 
 // A session is a *core.Attachment; tests have a smaller one.

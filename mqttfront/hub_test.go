@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,12 +25,15 @@ import (
 // hands every publication back to its sessions' devices when they are subscribed
 // to the very topic.
 type fakeHub struct {
-	held     []func() // what waits for release
-	hold     bool
-	present  bool
-	attached core.Attach
-	session  *fakeSession
-	refuse   error // of Attach
+	delay     time.Duration // of Try
+	overTried error         // of Try
+	tried     []string
+	held      []func() // what waits for release
+	hold      bool
+	present   bool
+	attached  core.Attach
+	session   *fakeSession
+	refuse    error // of Attach
 }
 
 func (h *fakeHub) later(f func()) {
@@ -62,6 +66,12 @@ func (h *fakeHub) Verifier(name, mechanism string) (auth.Verifier, bool) {
 		return auth.Verifier{}, false
 	}
 	return testVerifier(), true
+}
+
+func (h *fakeHub) Try(netip.Addr, string) (time.Duration, error) { return h.delay, h.overTried }
+
+func (h *fakeHub) Tried(_ netip.Addr, account string, good bool) {
+	h.tried = append(h.tried, fmt.Sprint(account, " ", good))
 }
 
 func (h *fakeHub) Login(_ context.Context, _ netip.Addr, name, password string, done func(string, error)) {
@@ -232,7 +242,7 @@ type fakeLink struct {
 	dirty   bool
 	closed  bool
 	cause   error
-	resumed int
+	resumed atomic.Int64
 	last    time.Time
 	total   uint64
 	batch   core.Batch
@@ -287,7 +297,7 @@ func (l *fakeLink) Close(cause error) {
 	l.closed, l.cause = true, cause
 }
 
-func (l *fakeLink) Resume()                   { l.resumed++ }
+func (l *fakeLink) Resume()                   { l.resumed.Add(1) }
 func (l *fakeLink) LastInput() time.Time      { return l.last }
 func (l *fakeLink) TLS() *tls.ConnectionState { return l.tls }
 func (l *fakeLink) From() netip.Addr          { return netip.Addr{} }
@@ -326,12 +336,12 @@ func (r *rig) in(data []byte) []byte {
 	r.rest = append(r.rest, data...)
 	for !r.link.closed {
 		var b core.Batch
-		resumed := r.link.resumed
+		resumed := r.link.resumed.Load()
 		n, err := r.e.Input(&b, r.rest)
 		b.Flush()
 		r.err = err
 		r.rest = r.rest[n:]
-		if r.link.resumed == resumed {
+		if r.link.resumed.Load() == resumed {
 			break
 		}
 	}

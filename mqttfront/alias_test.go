@@ -267,7 +267,7 @@ func TestTopicAliasMaximumIsAnOption(t *testing.T) {
 		opt := testOptions()
 		opt.TopicAliasMax = -1
 		r := newRig(t, opt)
-		r.expect("CONNACK", r.in(fromHex(t, connects[5])), "200d 0000 0a 210004 2700001000 2a00")
+		r.expect("CONNACK", r.in(fromHex(t, connects[5])), "200b 0000 08 210004 2700001000")
 		if out := r.inHex("30 07 0001 61 03 230001"); !strings.HasPrefix(out, "e01894") {
 			t.Errorf("alias 1: %s", out)
 		}

@@ -137,7 +137,7 @@ func TestResponseInformation(t *testing.T) {
 
 func TestClientThatTakesNoCONNACK(t *testing.T) {
 	r := newRig(t, testOptions())
-	r.expect("CONNECT", r.in(fromHex(t, connect5("27 00000011"))), "2003 00 95 00")
+	r.expect("CONNECT", r.in(fromHex(t, connect5("27 0000000f"))), "2003 00 95 00")
 	if !r.link.closed || r.hub.session != nil {
 		t.Error("it got a session")
 	}

@@ -34,8 +34,8 @@ var sabotages = []sabotage{
 	},
 	{
 		"QoS 2 sent before its window is stored", "core/session.go",
-		"if e.QoS == 2 && s.durable && !e.Value.Saved {",
-		"if false {",
+		"if e.QoS == 2 && !e.Value.Saved && (s.durable",
+		"if false && (s.durable",
 		func(r *Report) int { return r.Doubled },
 	},
 	{

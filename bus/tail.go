@@ -248,7 +248,11 @@ func (t *tail) check(ctx context.Context) error {
 		return fmt.Errorf("the log ends at frame %d but frame %d was followed: frames are lost", last, t.want-1)
 	}
 	t.arrive(first)
-	if !t.busy && last >= t.want && first <= last && len(t.frames) == 0 {
+	if !t.busy && last >= t.want && first <= last && len(t.frames) == 0 && t.bridge(asking, last+1) {
+		t.want = last + 1
+		t.applied(last)
+		t.arrive(0)
+	} else if !t.busy && last >= t.want && first <= last && len(t.frames) == 0 {
 		t.reopen(ctx, "no frame arrives")
 	}
 	t.busy = false

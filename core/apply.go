@@ -207,6 +207,7 @@ func (r *Router) applyClaim(pos journal.Position, rec *journal.Record) error {
 	}
 	s.mu.Lock()
 	s.state.Epoch = uint64(pos)
+	s.state.Detached = r.now() // until its connection is bound
 	s.state.Expiry, s.state.Tag = c.expiry, c.tag
 	s.mu.Unlock()
 	return nil

@@ -40,11 +40,12 @@ type Attachment struct {
 	epoch    uint64
 	routes   map[string]*Route // belongs to the device's goroutine
 
-	durable bool                // its session goes through the journal; set by claim, before the session begins
-	storing map[uint16][]uint64 // QoS 2 packet ids on their way to the journal, with the tokens of repeats; guarded by session.mu
-	hasWill bool                // set once, before the session begins
-	over    bool                // detached; guarded by session.mu
-	clogged bool                // deliveries to this device alone were put aside; guarded by session.mu
+	durable  bool                // its session goes through the journal; set by claim, before the session begins
+	storing  map[uint16][]uint64 // QoS 2 packet ids on their way to the journal, with the tokens of repeats; guarded by session.mu
+	hasWill  bool                // set once, before the session begins
+	inherits bool                // an earlier connection that did not get the session has left a will; set as hasWill is
+	over     bool                // detached; guarded by session.mu
+	clogged  bool                // deliveries to this device alone were put aside; guarded by session.mu
 }
 
 // Address is where the device is.
@@ -81,25 +82,32 @@ func (r *Router) Attach(b *Batch, req Attach, done func(b *Batch, att *Attachmen
 		done(b, nil, false, fmt.Errorf("%w: the session to resume", ErrNotFound))
 	case req.Expiry > 0 || req.Will != nil || (old != nil && old.durable) || r.claims.awaited(req.Address):
 		r.claim(b, att, req, done)
+	case !r.bindClean(b, att): // one has come meanwhile
+		r.claim(b, att, req, done)
 	default:
-		r.bindClean(b, att)
 		done(b, att, false, nil)
 		att.session.activate(b, att, req.Window)
 	}
 }
 
-// bindClean puts a new session in the place of whatever clean one was there.
-func (r *Router) bindClean(b *Batch, att *Attachment) {
+// bindClean puts a new session in the place of whatever clean one was there; false
+// when there is a durable one, which ends by way of the journal only.
+func (r *Router) bindClean(b *Batch, att *Attachment) bool {
 	s := newSession(r, att.addr, false)
-	att.session = s
 	s.online.Store(&[]*Attachment{att})
 	r.mu.Lock()
 	old := r.sessions[att.addr]
+	if old != nil && old.durable {
+		r.mu.Unlock()
+		return false
+	}
+	att.session = s
 	r.sessions[att.addr] = s
 	r.mu.Unlock()
 	if old != nil {
 		old.close(b, ErrTakenOver)
 	}
+	return true
 }
 
 // claim takes a durable session through the journal: it is ours once the record
@@ -107,6 +115,7 @@ func (r *Router) bindClean(b *Batch, att *Attachment) {
 // before the claim.
 func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, *Attachment, bool, error)) {
 	before := r.claims.begin(att)
+	att.inherits = before != nil && (before.hasWill || before.inherits)
 	old := r.session(att.addr)
 	if old != nil {
 		old.close(b, ErrTakenOver)
@@ -114,12 +123,12 @@ func (r *Router) claim(b *Batch, att *Attachment, req Attach, done func(*Batch, 
 	overdue, epoch := old.overdue()
 	// A session that is there goes on, also when it shall end with this connection [MQTT-3.1.2-5].
 	att.durable = req.Expiry > 0 || (!req.Clean && old != nil && old.durable && !overdue)
-	r.endWait(att.addr, !req.Clean)
+	r.endWait(att.addr, !req.Clean || att.inherits) // the will of one that never was let in is withdrawn
 	err := r.claims.queue(att, func() error {
 		if overdue {
 			r.end(att.addr, epoch) // [MQTT-4.1.0-2]
 		}
-		if err := r.logWill(att, req, before); err != nil {
+		if err := r.logWill(att, req); err != nil {
 			return err
 		}
 		return r.append(claimRecord(att, req), att.addr, nil, func(_ journal.Position, err error) {
@@ -155,9 +164,6 @@ func (r *Router) claimed(att *Attachment, req Attach, err error, done func(*Batc
 		done(b, nil, false, err)
 		return
 	}
-	if att.inbox {
-		r.watch(att) // now: from done on, the device's own goroutine may act
-	}
 	done(b, att, present, nil)
 	att.session.activate(b, att, req.Window)
 }
@@ -170,7 +176,7 @@ func (r *Router) refuse(b *Batch, att *Attachment, err error) {
 		return
 	}
 	r.withdraw(b, att)
-	if att.hasWill {
+	if att.hasWill || att.inherits {
 		r.connectionEnded(att.addr, true)
 	}
 }
@@ -180,7 +186,9 @@ func (r *Router) refuse(b *Batch, att *Attachment, err error) {
 // ended just before the claim, is ended again.
 func (r *Router) bind(att *Attachment, req Attach) (present bool, err error) {
 	if !att.durable {
-		r.bindClean(&r.tail.batch, att)
+		if !r.bindClean(&r.tail.batch, att) {
+			return false, ErrTakenOver
+		}
 		return false, nil
 	}
 	s := r.session(att.addr)
@@ -196,6 +204,9 @@ func (r *Router) bind(att *Attachment, req Attach) (present bool, err error) {
 	att.session, att.epoch = s, s.state.Epoch
 	s.online.Store(&[]*Attachment{att})
 	s.state.Detached = 0
+	if att.inbox {
+		r.watch(att) // now: from done on, the device's own goroutine may act
+	}
 	return s.resumed, nil
 }
 
@@ -256,6 +267,7 @@ func (s *Session) activate(b *Batch, att *Attachment, window int) {
 		return
 	}
 	first := !s.active
+	s.state.Out.Recall()
 	s.active, s.full = true, false // a further device has room, whatever the others have
 	if first {
 		s.state.Out.SetMax(s.r.opt.Window)
@@ -267,10 +279,10 @@ func (s *Session) activate(b *Batch, att *Attachment, window int) {
 		s.goOnline()
 	}
 	s.pump(b)
-	s.mu.Unlock()
 	if att.inbox {
 		s.r.watch(att)
 	}
+	s.mu.Unlock()
 	if !att.silent {
 		s.r.announce(b, att)
 	}

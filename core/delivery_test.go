@@ -439,16 +439,21 @@ func TestStuckDeviceHoldsUpNoOtherOfItsAccount(t *testing.T) {
 	p := h.attach(clean("bob", "p"))
 	x.set(func(d *device) { d.ack = true })
 	y.set(func(d *device) { d.full = true })
-	p.mail("ada", "y", "1 for y")
+	var forY []string
+	for n := range 300 { // more than a window holds
+		forY = append(forY, fmt.Sprint(n, " for y"))
+		p.mail("ada", "y", forY[n])
+	}
 	p.mail("ada", "x", "for x")
-	p.mail("ada", "y", "2 for y")
+	forY = append(forY, "one more for y")
+	p.mail("ada", "y", forY[300])
 	p.mail("ada", "", "for all")
 	x.expect(t, "for x", "for all")
 	y.expect(t)
 	y.set(func(d *device) { d.full, d.ack = false, true })
 	var b core.Batch
 	y.Drained(&b)
-	y.expect(t, "1 for y", "2 for y")
+	y.expect(t, forY...)
 	y.acks.Wait() // what it has not acknowledged would be for the others
 	y.set(func(d *device) { d.full = true })
 	p.mail("ada", "y", "for y or others")

@@ -61,7 +61,15 @@ func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 	if !last && !replaced {
 		s.inherit(b)
 	}
-	ends := last && s.durable && s.state.Expiry <= 0 && s.addr.Resource != ""
+	// Under the lock: whoever sees that the device has left finds this in the journal
+	// before what it queues itself, another will for example.
+	if last && s.durable && s.state.Expiry <= 0 && s.addr.Resource != "" {
+		r.end(s.addr, a.epoch)
+	}
+	if a.hasWill {
+		r.connectionEnded(a.addr, graceful)
+	}
+	r.unwatch(a)
 	s.mu.Unlock()
 	if last && !s.durable {
 		r.mu.Lock()
@@ -70,15 +78,8 @@ func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 		}
 		r.mu.Unlock()
 	}
-	if ends {
-		r.end(s.addr, a.epoch)
-	}
-	r.unwatch(a)
 	if !replaced {
 		r.withdraw(b, a)
-	}
-	if a.hasWill {
-		r.connectionEnded(a.addr, graceful)
 	}
 	return true
 }

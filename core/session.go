@@ -267,7 +267,7 @@ func (s *Session) sendDue(b *Batch) bool {
 		}
 		one := s.named(m)
 		if one != nil && one.clogged {
-			e.Phase = qos.Aside
+			s.state.Out.SetAside(e)
 			continue
 		}
 		switch s.send(b, e, m, retain) {
@@ -277,7 +277,8 @@ func (s *Session) sendDue(b *Batch) bool {
 				s.handBack()
 				return false
 			}
-			e.Phase, one.clogged = qos.Aside, true // the account's other devices do not wait for it
+			s.state.Out.SetAside(e)
+			one.clogged = true // the account's other devices do not wait for it
 		case Refused:
 			s.r.Counters.DroppedDevice.Add(1)
 			s.settle(e)

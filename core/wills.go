@@ -28,8 +28,8 @@ type will struct {
 
 // logWill makes the will of a connection known to the journal, before its claim.
 // The will of an earlier one that never got its session is withdrawn by that.
-func (r *Router) logWill(att *Attachment, req Attach, before *Attachment) error {
-	if req.Will == nil && (before == nil || !before.hasWill) {
+func (r *Router) logWill(att *Attachment, req Attach) error {
+	if req.Will == nil && !att.inherits {
 		return nil
 	}
 	if req.Will == nil {
@@ -100,16 +100,13 @@ func (r *Router) forgetWill(addr Address) {
 // connectionEnded publishes the will of a connection, after its delay, or
 // withdraws it when the device said goodbye.
 func (r *Router) connectionEnded(addr Address, graceful bool) {
-	if graceful {
-		err := r.append(&journal.Record{Kind: journal.KindWill}, addr, nil, func(journal.Position, error) {})
-		if err != nil {
-			r.log.Error("withdrawing a will", "session", addr.String(), "err", err)
-		}
-		r.forgetWill(addr)
-		return
-	}
 	r.wills.mu.Lock()
 	w := r.wills.m[addr]
+	if graceful {
+		r.withdrawWill(addr, w)
+		r.wills.mu.Unlock()
+		return
+	}
 	if w != nil && w.delay > 0 {
 		w.timer = time.AfterFunc(w.delay, func() { r.fire(addr, w) })
 	}
@@ -119,8 +116,34 @@ func (r *Router) connectionEnded(addr Address, graceful bool) {
 	}
 }
 
+// withdrawWill has the journal forget the will of an address, whether it has been
+// applied (w) or is on its way. What the journal refuses is tried again: a hub that
+// starts publishes what it finds. The caller holds wills.mu.
+func (r *Router) withdrawWill(addr Address, w *will) {
+	err := r.append(&journal.Record{Kind: journal.KindWill}, addr, nil, func(journal.Position, error) {})
+	switch {
+	case w == nil:
+		return
+	case w.timer != nil:
+		w.timer.Stop()
+	}
+	if err == nil || errors.Is(err, ErrStopped) {
+		delete(r.wills.m, addr)
+		return
+	}
+	w.fired = true // it never will be
+	w.timer = time.AfterFunc(time.Second, func() {
+		r.wills.mu.Lock()
+		defer r.wills.mu.Unlock()
+		if r.wills.m[addr] == w {
+			r.withdrawWill(addr, w)
+		}
+	})
+}
+
 // fire publishes a will: the record that stores the message is the evidence that
-// it was published. It is delivered when that record is applied.
+// it was published. It is delivered when that record is applied. The record is
+// queued under the lock, so that no later will of the address is before it.
 func (r *Router) fire(addr Address, w *will) {
 	r.wills.mu.Lock()
 	if r.wills.m[addr] != w || w.fired {
@@ -132,23 +155,31 @@ func (r *Router) fire(addr Address, w *will) {
 	if w.lives > 0 {
 		w.m.Expires = w.m.Time + w.lives // MQTT 5 §3.1.3.2.4
 	}
-	r.wills.mu.Unlock()
-	r.Counters.Wills.Add(1)
-	retry := func(err error) {
-		r.log.Error("publishing a will; it is tried again", "session", addr.String(), "err", err)
-		r.wills.mu.Lock()
-		defer r.wills.mu.Unlock()
-		w.fired = false
-		w.timer = time.AfterFunc(time.Second, func() { r.fire(addr, w) })
-	}
 	err := r.append(&journal.Record{Kind: journal.KindFired}, addr, w.m, func(_ journal.Position, err error) {
-		if err != nil && !errors.Is(err, ErrStopped) {
-			retry(err)
+		if err == nil {
+			r.Counters.Wills.Add(1)
+			return
 		}
+		r.wills.mu.Lock()
+		r.fireLater(addr, w, err)
+		r.wills.mu.Unlock()
 	})
-	if err != nil && !errors.Is(err, ErrStopped) {
-		retry(err)
+	if err != nil {
+		r.fireLater(addr, w, err)
 	}
+	r.wills.mu.Unlock()
+	if err != nil {
+		r.log.Error("publishing a will; it is tried again", "session", addr.String(), "err", err)
+	}
+}
+
+// fireLater tries again what the journal refused. The caller holds wills.mu.
+func (r *Router) fireLater(addr Address, w *will, err error) {
+	if errors.Is(err, ErrStopped) {
+		return // the next start does it
+	}
+	w.fired = false
+	w.timer = time.AfterFunc(time.Second, func() { r.fire(addr, w) })
 }
 
 // endWait is called when a device comes back before the delay of its will is

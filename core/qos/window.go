@@ -44,7 +44,8 @@ type Window[T any] struct {
 	head    int        // where in base entries begins
 	entries []Entry[T] // entries[0] is delivery number low
 	low     uint64     // deliveries are numbered from 1; 0: none was added yet
-	open    int        // entries that are not acknowledged
+	open    int        // entries that are not acknowledged, nor Aside
+	aside   int        // entries that are Aside
 	unsent  int        // index of the first entry that may be Waiting or due a PUBREL
 	max     int
 }
@@ -55,8 +56,13 @@ func (w *Window[T]) SetMax(n int) { w.max = n }
 // Max is that bound.
 func (w *Window[T]) Max() int { return w.max }
 
+// maxAside is how many entries may wait for one device each without counting.
+const maxAside = 4096
+
 // Room reports whether another delivery may be added.
-func (w *Window[T]) Room() bool { return w.open < w.max && len(w.entries) < MaxSpan }
+func (w *Window[T]) Room() bool {
+	return w.open < w.max && w.aside < maxAside && len(w.entries) < MaxSpan
+}
 
 // Open is how many deliveries are unacknowledged.
 func (w *Window[T]) Open() int { return w.open }
@@ -116,8 +122,12 @@ func (w *Window[T]) Ack(packet uint16) bool {
 		return false
 	}
 	var none T
+	if e.Phase == Aside {
+		w.aside--
+	} else {
+		w.open--
+	}
 	e.Phase, e.Value = acked, none
-	w.open--
 	w.pop()
 	return true
 }
@@ -168,6 +178,13 @@ func (w *Window[T]) Rewind() {
 			e.Phase = Waiting
 		}
 	}
+	w.open, w.aside = w.open+w.aside, 0
+}
+
+// SetAside passes over an entry that is Waiting, until Recall or Rewind.
+func (w *Window[T]) SetAside(e *Entry[T]) {
+	e.Phase = Aside
+	w.open, w.aside = w.open-1, w.aside+1
 }
 
 // Recall makes what was put aside due.
@@ -178,6 +195,7 @@ func (w *Window[T]) Recall() {
 			w.unsent = min(w.unsent, i)
 		}
 	}
+	w.open, w.aside = w.open+w.aside, 0
 }
 
 // Each calls yield for every entry from the oldest; e is nil for an acknowledged one amid others.

@@ -35,6 +35,9 @@ func (s *Server) polling(ln *net.TCPListener) (next func() error) {
 				case err == nil:
 					s.startPolled(fd, peerOf(from))
 					s.admit.wait(s.stop)
+					if s.stopping() {
+						return true
+					}
 				case errors.Is(err, unix.EAGAIN):
 					return false
 				case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
@@ -85,13 +88,25 @@ func setOptions(fd int) error {
 func (s *Server) startLoops() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.loops) < (runtime.GOMAXPROCS(0)+1)/2 {
-		l, err := newLoop()
-		if err != nil {
-			return err
+	if s.stopped {
+		return net.ErrClosed
+	}
+	if len(s.loops) == 0 {
+		loops := make([]*loop, (runtime.GOMAXPROCS(0)+1)/2)
+		for i := range loops {
+			l, err := newLoop()
+			if err != nil {
+				for _, l := range loops[:i] {
+					l.close()
+				}
+				return err
+			}
+			loops[i] = l
 		}
-		s.loops = append(s.loops, l)
-		s.running.Go(l.run)
+		s.loops = loops // never changed from now on
+		for _, l := range loops {
+			s.running.Go(l.run)
+		}
 	}
 	return nil
 }

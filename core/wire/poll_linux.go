@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -107,8 +108,7 @@ func (l *loop) look() (over bool) {
 		p.posted = false
 	}
 	if over = l.stopped && len(posts) == 0 && len(l.conns) == 0; over {
-		l.closed = true
-		_, _ = unix.Close(l.epfd), unix.Close(l.wakefd) // nothing is in them
+		l.close()
 	}
 	l.mu.Unlock()
 	for _, p := range posts {
@@ -117,6 +117,13 @@ func (l *loop) look() (over bool) {
 	}
 	l.flush(0)
 	return over
+}
+
+// close gives the descriptors up, in which nothing is. The caller holds mu, or
+// nobody else knows the loop.
+func (l *loop) close() {
+	l.closed = true
+	_, _ = unix.Close(l.epfd), unix.Close(l.wakefd)
 }
 
 // post has the loop look at a connection soon.
@@ -141,7 +148,8 @@ func (l *loop) stop() {
 // wake ends the loop's wait, by a system call that never waits itself. The caller holds mu.
 func (l *loop) wake() {
 	if l.asleep.Swap(false) && !l.closed {
-		one := [8]byte{1}
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
 		_, _ = unix.Write(l.wakefd, one[:]) // it fails only when it is full of wake-ups
 	}
 }

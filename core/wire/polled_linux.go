@@ -12,8 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readTurns is how many full reads a connection may make before others have their turn.
-const readTurns = 4
+const (
+	// readTurns is how many full reads a connection may make before others have their turn.
+	readTurns = 4
+	// turnBytes is how much may be written to one before that.
+	turnBytes = 256 << 10
+)
 
 // A polled is the transport of a plain TCP connection: a socket that an event loop
 // reads, and that whoever has something to write writes to.
@@ -67,7 +71,15 @@ func (p *polled) hangUp() error {
 // flush writes until nothing is left or the socket takes no more.
 func (p *polled) flush() {
 	c := p.c
-	for {
+	for written := 0; ; {
+		if written > turnBytes { // whoever writes has others to serve: the loop goes on later
+			c.mu.Lock()
+			c.busy, c.clogged = false, true
+			c.mu.Unlock()
+			p.release()
+			p.loop.post(p)
+			return
+		}
 		if p.left == nil {
 			if p.left, p.off = c.take(), 0; p.left == nil {
 				break
@@ -75,6 +87,7 @@ func (p *polled) flush() {
 		}
 		n, err := writeFD(p.fd, p.left.b[p.off:])
 		p.off += n
+		written += n
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			if p.clog() {
@@ -202,8 +215,8 @@ func (p *polled) posting() {
 	c := p.c
 	if !p.added {
 		p.add()
-		return
 	}
+	p.writable() // of what its turn did not suffice for
 	c.mu.Lock()
 	killed, resumed := c.killed, p.resumable
 	p.resumable = false

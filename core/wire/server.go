@@ -243,10 +243,11 @@ func (s *Server) Shutdown(ctx context.Context, bye func(Handler)) error {
 	for nc := range s.held {
 		nc.Close()
 	}
-	for _, socket := range s.sockets {
+	sockets := s.sockets
+	s.mu.Unlock()
+	for _, socket := range sockets {
 		_ = socket.Close() // nothing was written to it
 	}
-	s.mu.Unlock()
 	for _, c := range s.all() {
 		bye(c.handler)
 	}

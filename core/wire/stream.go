@@ -186,7 +186,7 @@ func (c *Conn) upgrade(nc net.Conn) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.busy || c.clogged || c.out != nil {
+	if c.killed || c.busy || c.clogged || c.out != nil {
 		return errors.New("wire: the peer did not take the answer to STARTTLS")
 	}
 	c.t = newStream(c, tls.Server(nc, c.server.opt.TLS))

@@ -44,6 +44,9 @@ func openEnds(dir string) (*ends, error) {
 	e := &ends{file: f, last: map[string]uint64{}}
 	b := make([]byte, len(endStreams)*(endWidth+1))
 	n, _ := f.ReadAt(b, 0) // a new file is short
+	if !there(filepath.Join(dir, jetStreamDir)) {
+		n = 0 // the store is new, whatever was here before
+	}
 	for i, line := range bytes.Split(b[:n], []byte("\n")) {
 		if seq, err := strconv.ParseUint(string(line), 10, 64); err == nil && len(line) == endWidth && i < len(endStreams) {
 			e.last[endStreams[i]] = seq
@@ -77,6 +80,18 @@ func (e *ends) reached(stream string, seq uint64) {
 	for i, s := range endStreams {
 		if s == stream {
 			_ = e.write(i, seq) // the next one tries again; the store itself holds what was stored
+		}
+	}
+}
+
+// begin notes that a stream ends earlier than was known.
+func (e *ends) begin(stream string, seq uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.last[stream] = seq
+	for i, s := range endStreams {
+		if s == stream {
+			_ = e.write(i, seq) // else it is said again at the next start
 		}
 	}
 }
@@ -115,22 +130,38 @@ func (b *Bus) mend(ctx context.Context, js jetstream.JetStream, o Options) error
 		o.Log.Error("the store is damaged: what it held last is lost; a backup may have it",
 			"stream", s, "lost", n, "from", last+1, "to", last+n)
 		if s != streamName {
+			b.server.ends.begin(s, last) // said once is enough
 			continue
 		}
-		if err := fill(ctx, js, n); err != nil {
+		if err := fill(context.WithoutCancel(ctx), js, n); err != nil {
 			return fmt.Errorf("filling the end of stream %s: %w", s, err)
 		}
 	}
 	return nil
 }
 
-// fill appends n empty frames.
+// fill appends n empty frames, many at once.
 func fill(ctx context.Context, js jetstream.JetStream, n uint64) error {
 	empty := (&journal.Frame{}).Bytes()
-	for range n {
-		if _, err := js.PublishMsg(ctx, &nats.Msg{Subject: fillerSubject, Data: empty, Header: nats.Header{}}); err != nil {
-			return err
+	const atOnce = 256
+	for n > 0 {
+		answers := make([]jetstream.PubAckFuture, min(n, atOnce))
+		for i := range answers {
+			var err error
+			if answers[i], err = js.PublishMsgAsync(&nats.Msg{Subject: fillerSubject, Data: empty, Header: nats.Header{}}); err != nil {
+				return err
+			}
 		}
+		for _, a := range answers {
+			select {
+			case <-a.Ok():
+			case err := <-a.Err():
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		n -= uint64(len(answers))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -30,8 +31,9 @@ type natsLog struct {
 	reserve *reserve      // nil: none is kept
 	ends    *ends         // nil: the store is not ours to watch
 
-	mu     sync.Mutex // guards cancel
-	cancel context.CancelFunc
+	mu      sync.Mutex // guards what follows
+	cancel  context.CancelFunc
+	doubted map[uint64]time.Time // frames that the leader does not find, since when
 }
 
 // interrupt gives up on the append under way, whose answer was lost with the
@@ -176,7 +178,37 @@ func (n *natsLog) readFromLeader(ctx context.Context, seq uint64) ([]byte, error
 	case seq < first:
 		return nil, fmt.Errorf("%w: retention has removed it", core.ErrGone)
 	}
+	if !n.lost(seq, time.Now()) {
+		return nil, fmt.Errorf("%w: it is not found, which may pass", core.ErrUnavailable)
+	}
 	return nil, fmt.Errorf("%w: it is damaged", core.ErrGone)
+}
+
+const (
+	// lostAfter is how long a frame must not be found before it counts as lost: a
+	// store that cannot open its files says the same of all frames.
+	lostAfter  = 3 * time.Second
+	maxDoubted = 4096
+)
+
+// lost notes that a frame was not found, and reports whether that has lasted.
+func (n *natsLog) lost(seq uint64, now time.Time) bool {
+	if f, err := os.Open(os.DevNull); err != nil {
+		return false // there are no descriptors to be had
+	} else {
+		_ = f.Close() // nothing was read
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	since, ok := n.doubted[seq]
+	if !ok {
+		if n.doubted == nil || len(n.doubted) >= maxDoubted {
+			n.doubted = map[uint64]time.Time{}
+		}
+		n.doubted[seq] = now
+		return false
+	}
+	return now.Sub(since) >= lostAfter
 }
 
 func (n *natsLog) tail(ctx context.Context, from uint64) (<-chan storedFrame, func(), error) {

@@ -95,6 +95,9 @@ func (b *Backup) restoreEmbedded(ctx context.Context, o Options) (err error) {
 	if err := syncTree(part); err != nil {
 		return err
 	}
+	if err := os.Remove(filepath.Join(o.Dir, endsFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing what was noted of an earlier store: %w", err)
+	}
 	if err := os.Rename(filepath.Join(part, jetStreamDir), filepath.Join(o.Dir, jetStreamDir)); err != nil {
 		return fmt.Errorf("putting the restored store in place: %w", err)
 	}
@@ -109,7 +112,7 @@ func refuseUsed(dir string) error {
 		return fmt.Errorf("looking into the store: %w", err)
 	}
 	for _, e := range entries {
-		if e.Name() != lockName && e.Name() != restoringDir {
+		if e.Name() != lockName && e.Name() != restoringDir && e.Name() != endsFile {
 			return fmt.Errorf("%w: %s holds a store; restore into a new directory, or move that one away", core.ErrExists, dir)
 		}
 	}

@@ -122,11 +122,9 @@ func (r *Router) checkpoint(ctx context.Context, at journal.Position) error {
 		ages.note(r.now(), at, r.opt.OfflineAge, true)
 		c.add(entryAges, "", ages.append(nil))
 	}
-	r.wills.mu.Lock()
-	for addr, w := range r.wills.m {
-		c.add(entryWill, sessionKey(addr), appendWill(buf[:0], w))
+	for _, w := range r.encodedWills() {
+		c.add(entryWill, w.Key, w.Value)
 	}
-	r.wills.mu.Unlock()
 	c.cut()
 	c.store()
 	if c.err != nil {
@@ -178,26 +176,34 @@ func (r *Router) addPostings(c *checkpointer) {
 		filters = append(filters, df)
 	}
 	r.mu.RUnlock()
-	var buf []byte
 	for _, df := range filters {
-		buf = buf[:0]
-		var last journal.Position
-		n := 0
-		r.posted.RLock()
-		for pos, size := range df.postings.Each {
-			buf = binary.AppendUvarint(buf, uint64(pos-last))
-			buf = binary.AppendUvarint(buf, uint64(size))
-			last = pos
-			if n++; n%maxPostings == 0 {
-				c.add(entryPostings, df.text, buf)
-				buf, last = buf[:0], 0
-			}
-		}
-		r.posted.RUnlock()
-		if len(buf) > 0 {
-			c.add(entryPostings, df.text, buf)
+		for _, part := range r.encodePostings(df) {
+			c.add(entryPostings, df.text, part)
 		}
 	}
+}
+
+// encodePostings encodes what the log has for a filter, in parts that each begin
+// anew. Nothing is stored under the lock.
+func (r *Router) encodePostings(df *durableFilter) (parts [][]byte) {
+	r.posted.RLock()
+	defer r.posted.RUnlock()
+	var buf []byte
+	var last journal.Position
+	n := 0
+	for pos, size := range df.postings.Each {
+		buf = binary.AppendUvarint(buf, uint64(pos-last))
+		buf = binary.AppendUvarint(buf, uint64(size))
+		last = pos
+		if n++; n%maxPostings == 0 {
+			parts = append(parts, buf)
+			buf, last = nil, 0
+		}
+	}
+	if len(buf) > 0 {
+		parts = append(parts, buf)
+	}
+	return parts
 }
 
 // loadCheckpoint restores the last checkpoint, and says from which position the

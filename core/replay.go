@@ -95,7 +95,9 @@ func (r *Router) readFrame(ctx context.Context, seq uint64) (done bool) {
 		r.frames.put(&cached{seq: seq, gone: true})
 		r.log.Warn("a frame of the journal is gone; what sessions were owed of it is lost", "sequence", seq, "err", err)
 	default:
-		r.log.Error("reading a frame of the journal", "sequence", seq, "err", err)
+		if now := time.Now().Unix(); r.readFailed.Swap(now) != now { // once a second tells enough
+			r.log.Error("reading a frame of the journal", "sequence", seq, "err", err)
+		}
 		return false
 	}
 	return true

@@ -88,7 +88,10 @@ type Router struct {
 
 	wg      sync.WaitGroup // the goroutines that Run and logins started
 	replays chan struct{}  // wakes the replayers; capacity: their number
-	replay  struct {
+
+	readFailed atomic.Int64 // when a failed read was logged last, Unix seconds
+
+	replay struct {
 		sync.Mutex            // guards waiting
 		waiting    []*Session // sessions whose next frame must be read, each at most once
 	}

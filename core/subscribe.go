@@ -78,6 +78,9 @@ func (a *Attachment) maySubscribe(filter string) error {
 		return err
 	}
 	filter, _, _ = topic.SplitShare(filter)
+	if err := checkSize(a.r, filter); err != nil { // what is shared has no more room than what is not
+		return err
+	}
 	if err := a.r.acl.CanSubscribe(a.addr.Account, filter); err != nil {
 		a.r.Counters.Forbidden.Add(1)
 		return fmt.Errorf("%w: %w", ErrForbidden, err)

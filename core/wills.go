@@ -43,6 +43,17 @@ func (r *Router) logWill(att *Attachment, req Attach) error {
 	return r.append(&journal.Record{Kind: journal.KindWill, Body: body}, att.addr, nil, func(journal.Position, error) {})
 }
 
+// encodedWills are all wills as a checkpoint holds them.
+func (r *Router) encodedWills() []Row {
+	r.wills.mu.Lock()
+	defer r.wills.mu.Unlock()
+	rows := make([]Row, 0, len(r.wills.m))
+	for addr, w := range r.wills.m {
+		rows = append(rows, Row{sessionKey(addr), appendWill(nil, w)})
+	}
+	return rows
+}
+
 // appendWill encodes a will; in its message, the expiry stands for how long it lives.
 func appendWill(dst []byte, w *will) []byte {
 	m := w.m.clone()

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -50,7 +51,7 @@ func NewTries(longest time.Duration) *Tries {
 func (t *Tries) Begin(from netip.Addr, account string, now time.Time) (wait time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.m[tryKey{from, account}]
+	e := t.m[keyOfTry(from, account)]
 	if e == nil || e.failed < freeTries {
 		return 0, true
 	}
@@ -61,6 +62,11 @@ func (t *Tries) Begin(from netip.Addr, account string, now time.Time) (wait time
 	return wait, true
 }
 
+// keyOfTry is the key of a claimed name, which may be as long as a packet.
+func keyOfTry(from netip.Addr, account string) tryKey {
+	return tryKey{from, account[:min(len(account), MaxName)]}
+}
+
 // Failed notes a wrong password.
 func (t *Tries) Failed(from netip.Addr, account string, now time.Time) {
 	if t.longest <= 0 {
@@ -68,7 +74,8 @@ func (t *Tries) Failed(from netip.Addr, account string, now time.Time) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := tryKey{from, account}
+	key := keyOfTry(from, account)
+	key.account = strings.Clone(key.account) // of a whole packet, it may be a part
 	e := t.m[key]
 	if e == nil || now.Sub(e.next) > forgetTry {
 		if e == nil && len(t.m) >= maxTries {
@@ -87,7 +94,7 @@ func (t *Tries) Failed(from netip.Addr, account string, now time.Time) {
 func (t *Tries) Passed(from netip.Addr, account string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.m, tryKey{from, account})
+	delete(t.m, keyOfTry(from, account))
 }
 
 // delay follows that many wrong passwords.

@@ -85,8 +85,8 @@ func (s *Session) stall() {
 func (r *Router) flushShares() {
 	q := &r.shares
 	q.mu.Lock()
-	dirty, stuck := q.dirty, q.stuck
-	q.dirty, q.stuck = nil, nil
+	dirty, stuck, stalled := q.dirty, q.stuck, q.stalled
+	q.dirty, q.stuck, q.stalled = nil, nil, nil
 	q.mu.Unlock()
 	var b Batch
 	for _, s := range stuck {
@@ -105,11 +105,15 @@ func (r *Router) flushShares() {
 			sh.mu.Unlock()
 		}
 	}
-	for _, sh := range r.allShares() {
-		sh.unpark()
-		if sh.pending(r) {
-			r.wakeShare(sh) // a device may have found room without saying so
-		}
+	for _, sh := range stalled {
+		sh.mu.Lock()
+		sh.stalled = false
+		sh.mu.Unlock()
+		r.wakeShare(sh)
+	}
+	if rights := r.accounts.rights.Load(); rights != q.rights {
+		q.rights = rights
+		r.reconsider()
 	}
 }
 

@@ -8,22 +8,27 @@ import (
 	"pushhub/core/journal"
 )
 
-// take gives a session the next position that nobody has.
-func (sh *share) take(r *Router, s *Session) (journal.Position, bool) {
+// take gives a member the next position that nobody has: of what came back, of
+// what others may not receive, of what is new.
+func (sh *share) take(r *Router, sub *subscriber) (journal.Position, taken) {
+	s := sub.session
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
-		return 0, false
+		return 0, tookNone
 	}
 	for len(sh.free) > 0 {
 		pos := sh.free[0]
 		sh.free = sh.free[1:]
 		if holder, open := sh.open[pos]; open && holder == nil {
 			sh.open[pos] = s
-			return pos, true
+			return pos, tookOne
 		}
 	}
 	sh.free = nil
+	if pos, res := sh.takeParked(r, sub); res != tookNone {
+		return pos, res
+	}
 	r.posted.RLock()
 	pos, at, ok := sh.postings.Get(sh.place)
 	if ok && pos < sh.cursor {
@@ -32,12 +37,12 @@ func (sh *share) take(r *Router, s *Session) (journal.Position, bool) {
 	r.posted.RUnlock()
 	sh.place = at
 	if !ok {
-		return 0, false
+		return 0, tookNone
 	}
 	sh.place, sh.cursor = at+1, pos+1
 	sh.open[pos] = s
 	sh.markDirty(r)
-	return pos, true
+	return pos, tookOne
 }
 
 // done notes that a position is acknowledged, or never will be.
@@ -67,35 +72,22 @@ func (sh *share) release(pos journal.Position) {
 	}
 }
 
-// park puts a position aside that no attached member may receive.
-func (sh *share) park(pos journal.Position) {
+// empty reports whether a member that finds nothing speaks for all.
+func (sh *share) empty() bool {
+	if sh.count.Load() > 0 {
+		return false
+	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if holder, open := sh.open[pos]; open && holder == nil {
-		sh.free = slices.DeleteFunc(sh.free, func(p journal.Position) bool { return p == pos })
-		sh.parked = append(sh.parked, pos)
-	}
-}
-
-// unpark lets the members try again.
-func (sh *share) unpark() {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	parked := sh.parked
-	sh.parked = nil
-	for _, pos := range parked {
-		if holder, open := sh.open[pos]; open && holder == nil {
-			sh.release(pos)
-		}
-	}
+	return sh.parked.live == 0
 }
 
 // pending reports whether something waits to be taken.
 func (sh *share) pending(r *Router) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.postings == nil || len(sh.free) > 0 || len(sh.waiting) > 0 {
-		return len(sh.free)+len(sh.waiting) > 0
+	if n := len(sh.free) + int(sh.count.Load()); sh.postings == nil || n > 0 {
+		return n > 0
 	}
 	r.posted.RLock()
 	defer r.posted.RUnlock()
@@ -212,7 +204,7 @@ func (sh *share) shed(r *Router, records int, bytes int64) (dropped int) {
 	sh.place = max(sh.place, sh.postings.Seek(sh.cursor))
 	for {
 		n, b := sh.postings.From(sh.place)
-		if n+len(sh.free)+len(sh.parked) <= records && b <= bytes {
+		if n+len(sh.free)+sh.parked.live <= records && b <= bytes {
 			break
 		}
 		dropped++
@@ -261,13 +253,18 @@ func (sh *share) shedUpTo(r *Router, upTo journal.Position) (dropped int) {
 
 // oldest takes a position out of what nobody has; 0 when there is none. The caller holds mu.
 func (sh *share) oldest() (pos journal.Position) {
-	for _, list := range []*[]journal.Position{&sh.parked, &sh.free} {
-		if len(*list) > 0 {
-			pos, *list = (*list)[0], (*list)[1:]
-			return pos
-		}
+	p := &sh.parked
+	p.trim(sh.open)
+	if len(p.list) > 0 && (len(sh.free) == 0 || p.list[0].pos < sh.free[0]) {
+		pos = p.list[0].pos
+		p.clear(0)
+		p.trim(sh.open)
+		return pos
 	}
-	return 0
+	if len(sh.free) > 0 {
+		pos, sh.free = sh.free[0], sh.free[1:]
+	}
+	return pos
 }
 
 // needs is the first position of its postings that the share may still read.

@@ -59,7 +59,7 @@ func (r *Router) refer(s *Session, filter string, since journal.Position) *durab
 		r.changed()
 	}
 	if df.share != nil {
-		df.share.own(s, df, since)
+		df.share.own(s, df, since, r.tail.live)
 	}
 	df.refs++
 	return df

@@ -32,6 +32,7 @@ type share struct {
 	cursor   journal.Position              // what is before is done or in open
 	place    int                           // of the cursor in postings
 	open     map[journal.Position]*Session // who has it; nil: nobody
+	known    bool                          // which of open nobody has: not so while the log is followed at the start
 	free     []journal.Position            // those of open that nobody has, in order, and some that are no longer
 	parked   parking                       // the same: some member may not receive them
 	waiting  []*Message                    // messages above QoS 0 that are not in the log; at most as many as wait for a session
@@ -162,7 +163,7 @@ func (r *Router) exit(filter string, sub *subscriber) {
 
 // own makes a durable session an owner of the share: from then on the log serves
 // it. The caller holds Router.mu.
-func (sh *share) own(s *Session, df *durableFilter, since journal.Position) {
+func (sh *share) own(s *Session, df *durableFilter, since journal.Position, live bool) {
 	if sh.owners == nil {
 		sh.owners = map[*Session]struct{}{}
 	}
@@ -171,7 +172,7 @@ func (sh *share) own(s *Session, df *durableFilter, since journal.Position) {
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
 		sh.postings, sh.cursor, sh.place = &df.postings, since+1, 0
-		sh.open = map[journal.Position]*Session{}
+		sh.open, sh.known = map[journal.Position]*Session{}, live
 	}
 }
 

@@ -404,3 +404,44 @@ func TestExpiredMessageOfAGroupIsNotDelivered(t *testing.T) {
 	a = h.attach(durable("u", "a"))
 	a.expect(t, "end")
 }
+
+// What members have does not count against what may wait, nor is it dropped: also
+// after a start, at which the share learns late who has what.
+func TestWhatMembersHaveIsNotDroppedAfterAStart(t *testing.T) {
+	store := bus.NewMemory()
+	opt := core.Options{OfflineMessages: 10, Flush: time.Millisecond}
+	h := newHubWith(t, store, opt)
+	a, b, p := h.attach(durable("u", "a")), h.attach(durable("u", "b")), h.attach(clean("u", "p"))
+	a.subscribe(shared(1))
+	b.subscribe(shared(1))
+	b.leave(true)
+	for i := range 5 {
+		p.publish("t", fmt.Sprint("held", i), 1, false)
+	}
+	until(t, "what a has", func() bool { return a.payloads() == 5 })
+	a.leave(false)
+	for i := range 8 {
+		p.publish("t", fmt.Sprint("wait", i), 1, false)
+	}
+	h.stop()
+	h = newHubWith(t, store, opt)
+	far := h.attach(durable("u", "far"))
+	far.subscribe(core.Subscription{Filter: "far", QoS: 1})
+	far.leave(false)
+	p = h.attach(clean("u", "p"))
+	for range 11 {
+		p.publish("far", "x", 1, false)
+	}
+	// Both are looked at in one go: once a session's is dropped, what the share had is in doubt no more.
+	until(t, "one dropped", func() bool { return h.Counters.DroppedOffline.Load() > 0 })
+	p.publish("far", "x", 1, false)
+	until(t, "another dropped", func() bool { return h.Counters.DroppedOffline.Load() != 1 })
+	if n := h.Counters.DroppedOffline.Load(); n != 2 {
+		t.Errorf("%d messages were dropped, want 2", n)
+	}
+	req := durable("u", "a")
+	req.Clean = true
+	h.attach(req)
+	b = h.attach(durable("u", "b"))
+	until(t, "all of them", func() bool { return b.payloads() == 13 })
+}

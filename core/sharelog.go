@@ -59,15 +59,11 @@ func (sh *share) done(r *Router, pos journal.Position) {
 func (sh *share) give(pos journal.Position, s *Session) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if holder, open := sh.open[pos]; open && holder == s {
-		sh.release(pos)
+	if holder, open := sh.open[pos]; !open || holder != s {
+		return
 	}
-}
-
-// release makes a position free. The caller holds mu.
-func (sh *share) release(pos journal.Position) {
 	sh.open[pos] = nil
-	if i, found := slices.BinarySearch(sh.free, pos); !found {
+	if i, found := slices.BinarySearch(sh.free, pos); !found && sh.known {
 		sh.free = slices.Insert(sh.free, i, pos)
 	}
 }
@@ -127,7 +123,7 @@ func (sh *share) reach(r *Router, end journal.Position) {
 			return
 		}
 		place = at
-		sh.release(pos)
+		sh.open[pos] = nil
 	}
 }
 
@@ -183,10 +179,8 @@ func (sh *share) apply(d *journal.Decoder) error {
 		for pos := range open {
 			if pos >= sh.cursor {
 				sh.open[pos] = nil
-				sh.free = append(sh.free, pos)
 			}
 		}
-		slices.Sort(sh.free)
 		sh.cursor, sh.place = cursor, 0
 	}
 	return nil
@@ -196,19 +190,21 @@ func (sh *share) apply(d *journal.Decoder) error {
 func (sh *share) shed(r *Router, records int, bytes int64) (dropped int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.postings == nil {
+	if sh.postings == nil || !sh.known {
 		return 0
 	}
+	sh.tidy()
 	r.posted.RLock()
 	defer r.posted.RUnlock()
 	sh.place = max(sh.place, sh.postings.Seek(sh.cursor))
 	for {
 		n, b := sh.postings.From(sh.place)
-		if n+len(sh.free)+sh.parked.live <= records && b <= bytes {
+		over := n+len(sh.free)+sh.parked.live > records
+		if !over && b <= bytes {
 			break
 		}
 		dropped++
-		if old := sh.oldest(); old != 0 {
+		if old := sh.oldest(over); old != 0 {
 			delete(sh.open, old)
 			continue
 		}
@@ -225,7 +221,7 @@ func (sh *share) shed(r *Router, records int, bytes int64) (dropped int) {
 func (sh *share) shedUpTo(r *Router, upTo journal.Position) (dropped int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.postings == nil {
+	if sh.postings == nil || !sh.known {
 		return 0
 	}
 	for pos, holder := range sh.open {
@@ -234,6 +230,7 @@ func (sh *share) shedUpTo(r *Router, upTo journal.Position) (dropped int) {
 			dropped++
 		}
 	}
+	sh.tidy()
 	r.posted.RLock()
 	defer r.posted.RUnlock()
 	sh.place = max(sh.place, sh.postings.Seek(sh.cursor))
@@ -251,8 +248,40 @@ func (sh *share) shedUpTo(r *Router, upTo journal.Position) (dropped int) {
 	return dropped
 }
 
-// oldest takes a position out of what nobody has; 0 when there is none. The caller holds mu.
-func (sh *share) oldest() (pos journal.Position) {
+// tidy forgets what free and parked have that is not free any more. The caller holds mu.
+func (sh *share) tidy() {
+	taken := func(pos journal.Position) bool {
+		holder, open := sh.open[pos]
+		return !open || holder != nil
+	}
+	sh.free = slices.DeleteFunc(sh.free, taken)
+	for i, e := range sh.parked.list {
+		if e.pos != 0 && taken(e.pos) {
+			sh.parked.clear(i)
+		}
+	}
+}
+
+// know is called when all that was stored before the start has been applied: what
+// no window has is free.
+func (sh *share) know() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.known, sh.free = true, nil
+	for pos, holder := range sh.open {
+		if holder == nil {
+			sh.free = append(sh.free, pos)
+		}
+	}
+	slices.Sort(sh.free)
+}
+
+// oldest takes a position out of what nobody has; 0 when there is none, or the
+// records beyond the cursor are too large, not too many. The caller holds mu, and has tidied.
+func (sh *share) oldest(over bool) (pos journal.Position) {
+	if !over {
+		return 0
+	}
 	p := &sh.parked
 	p.trim(sh.open)
 	if len(p.list) > 0 && (len(sh.free) == 0 || p.list[0].pos < sh.free[0]) {

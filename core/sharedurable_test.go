@@ -445,3 +445,41 @@ func TestWhatMembersHaveIsNotDroppedAfterAStart(t *testing.T) {
 	b = h.attach(durable("u", "b"))
 	until(t, "all of them", func() bool { return b.payloads() == 13 })
 }
+
+// As above, but who takes it is not durable: a record of the share says that it is
+// done, and the first one's window still shows it.
+func TestHandedBackToACleanMemberIsNotDeliveredTwiceAfterACrash(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHubWith(t, store, core.Options{Flush: time.Hour})
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(shared(2))
+	a.set(func(d *device) { d.full = true })
+	p.publish("t", "once", 2, false)
+	p.settled() // twice: what a is about to be sent is stored
+	p.settled()
+	b := h.attach(clean("u", "b"))
+	b.subscribe(shared(2))
+	a.leave(false)
+	b.expect(t, "once")
+	h, _ = h.crash(store)
+	a, p = h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	p.publish("t", "end", 2, false)
+	a.expect(t, "end")
+}
+
+// The journal knows that it was about to be sent, and the device had no room.
+func TestUnsentOfACleanMemberThatLeavesGoesToAnother(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	a, c, p := h.attach(durable("u", "a")), h.attach(clean("u", "c")), h.attach(clean("u", "p"))
+	a.subscribe(shared(2))
+	a.leave(true)
+	c.subscribe(shared(2))
+	c.set(func(d *device) { d.full = true })
+	p.publish("t", "once", 2, false)
+	p.settled()
+	p.settled()
+	c.leave(false)
+	a = h.attach(durable("u", "a"))
+	p.publish("t", "end", 2, false)
+	a.expect(t, "once", "end")
+}

@@ -124,10 +124,13 @@ func (r *Router) applyShare(rec *journal.Record) error {
 		return nil
 	}
 	d := journal.Decoder{Rest: rec.Body}
-	if sh := r.shareOf(d.String()); sh != nil {
-		return sh.apply(&d)
+	sh := r.shareOf(d.String())
+	if sh == nil {
+		return d.Err
 	}
-	return d.Err
+	strays, err := sh.apply(&d)
+	forfeit(strays)
+	return err
 }
 
 // A taking is a position of the log that a session's window has from a share.
@@ -175,9 +178,20 @@ func (r *Router) settleShares(s *Session, had map[taking]bool) (strays []stray) 
 		if sh == nil {
 			continue
 		}
-		if before := sh.held(r, t.pos, s); before != nil && before != s {
-			strays = append(strays, stray{before, t})
-		}
+		strays = sh.hold(r, t, s, strays)
+	}
+	return strays
+}
+
+// hold notes that a session has something from the share, and adds who has it no
+// longer: who had it before, or the session, where it is done.
+func (sh *share) hold(r *Router, t taking, s *Session, strays []stray) []stray {
+	before, done := sh.held(r, t.pos, s)
+	switch {
+	case done:
+		return append(strays, stray{s, t, true})
+	case before != nil && before != s:
+		return append(strays, stray{before, t, false})
 	}
 	return strays
 }
@@ -186,6 +200,7 @@ func (r *Router) settleShares(s *Session, had map[taking]bool) (strays []stray) 
 type stray struct {
 	session *Session
 	taking
+	unsent bool // only if its device was not sent it; else it may be waiting for the end of the handshake
 }
 
 // forfeit takes strays out of the windows that still have them.
@@ -194,10 +209,13 @@ func forfeit(strays []stray) {
 		s := t.session
 		s.mu.Lock()
 		for e := range s.state.Out.Each {
-			if e != nil && e.Value.Pos == t.pos && e.Value.Share == t.share {
-				s.state.Out.Ack(e.Packet)
-				break
+			if e == nil || e.Value.Pos != t.pos || e.Value.Share != t.share {
+				continue
 			}
+			if !t.unsent || !session.Offered(e) {
+				s.state.Out.Ack(e.Packet)
+			}
+			break
 		}
 		s.mu.Unlock()
 	}
@@ -225,7 +243,8 @@ func (r *Router) loadShare(text string, value []byte) error {
 	if sh == nil {
 		return nil // nobody has it any more
 	}
-	return sh.apply(&journal.Decoder{Rest: value})
+	_, err := sh.apply(&journal.Decoder{Rest: value}) // loadTakings tells who has what
+	return err
 }
 
 // loadTakings tells the shares of a checkpoint what the windows of its sessions
@@ -244,9 +263,7 @@ func (r *Router) loadTakings() {
 				if sh == nil {
 					continue
 				}
-				if before := sh.held(r, e.Value.Pos, s); before != nil && before != s {
-					strays = append(strays, stray{before, taking{e.Value.Pos, e.Value.Share}})
-				}
+				strays = sh.hold(r, taking{e.Value.Pos, e.Value.Share}, s, strays)
 			}
 			s.mu.Unlock()
 		}

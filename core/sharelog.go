@@ -92,24 +92,25 @@ func (sh *share) pending(r *Router) bool {
 }
 
 // held notes, while the log is followed at the start, that a session's window was
-// journaled with a position in it. It returns the session that had it before.
+// journaled with a position in it. It returns the session that had it before; done:
+// nobody is to have it any more.
 // What lies between the cursor and the position was taken as well; as long as no
 // window shows who took it, it is free.
-func (sh *share) held(r *Router, pos journal.Position, s *Session) (before *Session) {
+func (sh *share) held(r *Router, pos journal.Position, s *Session) (before *Session, done bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
-		return nil
+		return nil, false
 	}
 	if pos >= sh.cursor {
 		sh.reach(r, pos)
 		sh.cursor = pos + 1
 	} else if _, open := sh.open[pos]; !open {
-		return nil // it is done
+		return nil, true
 	}
 	before = sh.open[pos]
 	sh.open[pos] = s
-	return before
+	return before, false
 }
 
 // reach makes the positions from the cursor up to end, which is left out, free.
@@ -150,11 +151,12 @@ func (sh *share) append(dst []byte, without map[journal.Position]bool) []byte {
 }
 
 // apply brings the share up to what append encoded: what is before that cursor
-// and was not open is done.
-func (sh *share) apply(d *journal.Decoder) error {
+// and was not open is done. Who has some of it is a stray, if it was
+// not sent it.
+func (sh *share) apply(d *journal.Decoder) (strays []stray, err error) {
 	cursor, n := journal.Position(d.Uvarint()), d.Uvarint()
 	if d.Err == nil && n > uint64(len(d.Rest)) {
-		return fmt.Errorf("%w: a share with %d positions open", journal.ErrCorrupt, n)
+		return nil, fmt.Errorf("%w: a share with %d positions open", journal.ErrCorrupt, n)
 	}
 	open := make(map[journal.Position]bool, n)
 	last := journal.Position(0)
@@ -163,16 +165,20 @@ func (sh *share) apply(d *journal.Decoder) error {
 		open[last] = true
 	}
 	if d.Err != nil {
-		return d.Err
+		return nil, d.Err
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
-		return nil
+		return nil, nil
 	}
-	for pos := range sh.open {
-		if pos < cursor && !open[pos] {
-			delete(sh.open, pos)
+	for pos, holder := range sh.open {
+		if pos >= cursor || open[pos] {
+			continue
+		}
+		delete(sh.open, pos)
+		if holder != nil {
+			strays = append(strays, stray{holder, taking{pos, sh.text}, true})
 		}
 	}
 	if cursor > sh.cursor {
@@ -183,7 +189,7 @@ func (sh *share) apply(d *journal.Decoder) error {
 		}
 		sh.cursor, sh.place = cursor, 0
 	}
-	return nil
+	return strays, nil
 }
 
 // shed forgets the oldest of what waits beyond those limits; it says how many.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pushhub/core/auth"
@@ -29,6 +30,8 @@ type accounts struct {
 	known  *auth.Remembered
 	tries  *auth.Tries
 	fake   []byte // keys the verifiers of accounts that do not exist
+
+	rights atomic.Uint64 // rises when somebody may receive more or less than before
 
 	mu sync.RWMutex // guards m; the accounts in it are replaced, never changed
 	m  map[string]*auth.Account
@@ -76,6 +79,7 @@ func (a *accounts) exists(name string) bool { return a.get(name) != nil }
 func (a *accounts) set(name string, acct *auth.Account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.rights.Add(1)
 	if acct == nil {
 		delete(a.m, name)
 		return

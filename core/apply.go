@@ -369,6 +369,9 @@ func (r *Router) intern(b []byte) string {
 // recovered is called when all that was stored before the start has been applied.
 func (r *Router) recovered() {
 	r.tail.live = true
+	for _, sh := range r.loggedShares() {
+		sh.know()
+	}
 	r.openInboxes()
 	r.fireOrphans()
 }

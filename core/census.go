@@ -1,11 +1,16 @@
 package core
 
-import "slices"
+import (
+	"slices"
+
+	"pushhub/core/topic"
+)
 
 // A census is how much of what there is.
 type census struct {
 	connected, away uint64 // devices' sessions: with a device, without one
 	subscriptions   uint64
+	shared          uint64 // those of them that are shared
 	retained        uint64
 	stored          uint64 // retained messages, and records that wait, counted once a filter
 	storedBytes     int64
@@ -21,7 +26,9 @@ func (r *Router) count() (c census) {
 		case s.durable:
 			c.away++
 		}
-		c.subscriptions += s.subscriptions()
+		all, shared := s.subscriptions()
+		c.subscriptions += all
+		c.shared += shared
 	}
 	r.retained.mu.RLock()
 	c.retained, c.storedBytes = uint64(r.retained.values.Len()), r.retained.bytes
@@ -55,17 +62,28 @@ func (r *Router) allSessions() []*Session {
 	return list
 }
 
-// subscriptions is how many filters clients have asked for on the session: the
-// inbox of an account is not one of them.
-func (s *Session) subscriptions() uint64 {
+// subscriptions is how many filters clients have asked for on the session, and how
+// many of them are shared: the inbox of an account is not one of them.
+func (s *Session) subscriptions() (all, shared uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	count := func(filter string) {
+		all++
+		if topic.IsShared(filter) {
+			shared++
+		}
+	}
 	if !s.durable {
-		return uint64(len(s.subs))
+		for filter := range s.subs {
+			count(filter)
+		}
+		return all, shared
 	}
-	n := s.state.Len()
+	for _, f := range s.state.Filters() {
+		count(f.Name)
+	}
 	if s.addr.Resource == "" && s.state.Filter(InboxFilter(s.addr.Account)) != nil {
-		n--
+		all--
 	}
-	return uint64(n)
+	return all, shared
 }

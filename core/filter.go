@@ -59,7 +59,7 @@ func (r *Router) refer(s *Session, filter string, since journal.Position) *durab
 		r.changed()
 	}
 	if df.share != nil {
-		df.share.own(s, df, since)
+		df.share.own(s, df, since, r.tail.live)
 	}
 	df.refs++
 	return df
@@ -74,7 +74,7 @@ func (r *Router) unrefer(s *Session, filter string) {
 	}
 	df.goOffline(s)
 	if df.share != nil {
-		df.share.disown(s)
+		r.disown(df.share, s)
 		defer r.unshare(df.share)
 	}
 	if df.refs--; df.refs > 0 {

@@ -40,8 +40,10 @@ type Session struct {
 type subscriber struct {
 	session *Session
 	session.Options
-	share *share   // nil: it is the session's own
-	ids   []uint32 // its identifier, as a delivery has it
+	share  *share   // nil: it is the session's own
+	ids    []uint32 // its identifier, as a delivery has it
+	seen   uint64   // of share's parked, by place: it may not receive what is before; guarded by share.mu
+	rights uint64   // of the rosters then; guarded by share.mu
 }
 
 func newSubscriber(s *Session, opt session.Options) *subscriber {

@@ -22,7 +22,7 @@ type share struct {
 	text   string        // the whole subscription
 	filter string        // what it matches
 	turn   atomic.Uint32 // whose turn it is
-	count  atomic.Int32  // of waiting
+	count  atomic.Int32  // of waiting and back
 
 	members []*subscriber         // of attached sessions; guarded by Router.mu, never changed in place
 	owners  map[*Session]struct{} // durable sessions that take from the log; guarded by Router.mu
@@ -32,11 +32,15 @@ type share struct {
 	cursor   journal.Position              // what is before is done or in open
 	place    int                           // of the cursor in postings
 	open     map[journal.Position]*Session // who has it; nil: nobody
+	known    bool                          // which of open nobody has: not so while the log is followed at the start
 	free     []journal.Position            // those of open that nobody has, in order, and some that are no longer
-	parked   []journal.Position            // the same: no member that is attached may receive them
-	waiting  []*Message                    // messages above QoS 0 that are not in the log; at most as many as wait for a session, and what comes back
+	parked   parking                       // the same: some member may not receive them
+	waiting  []*Message                    // messages above QoS 0 that are not in the log; at most as many as wait for a session
+	back     []*Message                    // the same: what came back, which goes first; the next one is the last
 	dirty    bool                          // changed since the journal was told
 	woken    bool                          // in shares.woken
+	stalled  bool                          // in shares.stalled
+	fewer    bool                          // somebody left, or may receive less: what waits may be nobody's
 }
 
 // shares are the shared subscriptions of the hub.
@@ -44,11 +48,14 @@ type shares struct {
 	byText map[string]*share    // guarded by Router.mu
 	index  *topic.Index[*share] // by their filter; guarded by Router.mu
 
-	mu    sync.Mutex // guards what follows
-	woken []*share   // have something to give away, each at most once
-	dirty []*share   // are to be journaled, each at most once
-	stuck []*Session // wait until the journal takes something again
-	wake  chan struct{}
+	rights uint64 // of the rosters at the last flush; belongs to flushLoop
+
+	mu      sync.Mutex // guards what follows
+	woken   []*share   // have something to give away, each at most once
+	stalled []*share   // have something, and nobody who takes it; each at most once
+	dirty   []*share   // are to be journaled, each at most once
+	stuck   []*Session // wait until the journal takes something again
+	wake    chan struct{}
 }
 
 func newShares() shares {
@@ -134,7 +141,6 @@ func (r *Router) enter(filter string, sub *subscriber) {
 	sh := sub.share
 	sh.members = append(slices.Clone(sh.members), sub)
 	s.shared = append(s.shared, sub)
-	sh.unpark()
 	r.wakeShare(sh)
 }
 
@@ -151,12 +157,13 @@ func (r *Router) exit(filter string, sub *subscriber) {
 	is := func(other *subscriber) bool { return other == sub }
 	sub.share.members = slices.DeleteFunc(slices.Clone(sub.share.members), is)
 	s.shared = slices.DeleteFunc(s.shared, is)
+	r.lessen(sub.share)
 	r.unshare(sub.share)
 }
 
 // own makes a durable session an owner of the share: from then on the log serves
 // it. The caller holds Router.mu.
-func (sh *share) own(s *Session, df *durableFilter, since journal.Position) {
+func (sh *share) own(s *Session, df *durableFilter, since journal.Position, live bool) {
 	if sh.owners == nil {
 		sh.owners = map[*Session]struct{}{}
 	}
@@ -165,19 +172,20 @@ func (sh *share) own(s *Session, df *durableFilter, since journal.Position) {
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
 		sh.postings, sh.cursor, sh.place = &df.postings, since+1, 0
-		sh.open = map[journal.Position]*Session{}
+		sh.open, sh.known = map[journal.Position]*Session{}, live
 	}
 }
 
 // disown undoes own; without an owner, nothing waits for the share. The caller holds Router.mu.
-func (sh *share) disown(s *Session) {
+func (r *Router) disown(sh *share, s *Session) {
 	delete(sh.owners, s)
 	if len(sh.owners) > 0 {
+		r.lessen(sh)
 		return
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.postings, sh.open, sh.free, sh.parked = nil, nil, nil, nil
+	sh.postings, sh.open, sh.free, sh.parked = nil, nil, nil, parking{}
 }
 
 // wakeShare has what the share holds given away soon. It may be called under any lock.

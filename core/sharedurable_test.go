@@ -404,3 +404,82 @@ func TestExpiredMessageOfAGroupIsNotDelivered(t *testing.T) {
 	a = h.attach(durable("u", "a"))
 	a.expect(t, "end")
 }
+
+// What members have does not count against what may wait, nor is it dropped: also
+// after a start, at which the share learns late who has what.
+func TestWhatMembersHaveIsNotDroppedAfterAStart(t *testing.T) {
+	store := bus.NewMemory()
+	opt := core.Options{OfflineMessages: 10, Flush: time.Millisecond}
+	h := newHubWith(t, store, opt)
+	a, b, p := h.attach(durable("u", "a")), h.attach(durable("u", "b")), h.attach(clean("u", "p"))
+	a.subscribe(shared(1))
+	b.subscribe(shared(1))
+	b.leave(true)
+	for i := range 5 {
+		p.publish("t", fmt.Sprint("held", i), 1, false)
+	}
+	until(t, "what a has", func() bool { return a.payloads() == 5 })
+	a.leave(false)
+	for i := range 8 {
+		p.publish("t", fmt.Sprint("wait", i), 1, false)
+	}
+	h.stop()
+	h = newHubWith(t, store, opt)
+	far := h.attach(durable("u", "far"))
+	far.subscribe(core.Subscription{Filter: "far", QoS: 1})
+	far.leave(false)
+	p = h.attach(clean("u", "p"))
+	for range 11 {
+		p.publish("far", "x", 1, false)
+	}
+	// Both are looked at in one go: once a session's is dropped, what the share had is in doubt no more.
+	until(t, "one dropped", func() bool { return h.Counters.DroppedOffline.Load() > 0 })
+	p.publish("far", "x", 1, false)
+	until(t, "another dropped", func() bool { return h.Counters.DroppedOffline.Load() != 1 })
+	if n := h.Counters.DroppedOffline.Load(); n != 2 {
+		t.Errorf("%d messages were dropped, want 2", n)
+	}
+	req := durable("u", "a")
+	req.Clean = true
+	h.attach(req)
+	b = h.attach(durable("u", "b"))
+	until(t, "all of them", func() bool { return b.payloads() == 13 })
+}
+
+// As above, but who takes it is not durable: a record of the share says that it is
+// done, and the first one's window still shows it.
+func TestHandedBackToACleanMemberIsNotDeliveredTwiceAfterACrash(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHubWith(t, store, core.Options{Flush: time.Hour})
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(shared(2))
+	a.set(func(d *device) { d.full = true })
+	p.publish("t", "once", 2, false)
+	p.settled() // twice: what a is about to be sent is stored
+	p.settled()
+	b := h.attach(clean("u", "b"))
+	b.subscribe(shared(2))
+	a.leave(false)
+	b.expect(t, "once")
+	h, _ = h.crash(store)
+	a, p = h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	p.publish("t", "end", 2, false)
+	a.expect(t, "end")
+}
+
+// The journal knows that it was about to be sent, and the device had no room.
+func TestUnsentOfACleanMemberThatLeavesGoesToAnother(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	a, c, p := h.attach(durable("u", "a")), h.attach(clean("u", "c")), h.attach(clean("u", "p"))
+	a.subscribe(shared(2))
+	a.leave(true)
+	c.subscribe(shared(2))
+	c.set(func(d *device) { d.full = true })
+	p.publish("t", "once", 2, false)
+	p.settled()
+	p.settled()
+	c.leave(false)
+	a = h.attach(durable("u", "a"))
+	p.publish("t", "end", 2, false)
+	a.expect(t, "once", "end")
+}

@@ -2,32 +2,45 @@ package core
 
 import (
 	"context"
-
-	"pushhub/core/journal"
+	"slices"
 )
 
-// next takes the oldest message that is not in the log; nil where there is none.
-func (sh *share) next() *Message {
+// next takes the oldest message that is not in the log and that an account may
+// receive; nil where there is none. What it may not receive others do not wait for.
+func (sh *share) next(r *Router, account string) *Message {
 	if sh.count.Load() == 0 {
 		return nil
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if len(sh.waiting) == 0 {
-		return nil
+	for i, m := range slices.Backward(sh.back) {
+		if r.mayReceive(account, m.Topic) {
+			sh.back = slices.Delete(sh.back, i, i+1)
+			sh.count.Add(-1)
+			return m
+		}
 	}
-	m := sh.waiting[0]
-	sh.waiting[0] = nil
-	sh.waiting = sh.waiting[1:]
-	sh.count.Add(-1)
-	return m
+	for i, m := range sh.waiting {
+		if !r.mayReceive(account, m.Topic) {
+			continue
+		}
+		if i == 0 {
+			sh.waiting[0] = nil
+			sh.waiting = sh.waiting[1:]
+		} else {
+			sh.waiting = slices.Delete(sh.waiting, i, i+1)
+		}
+		sh.count.Add(-1)
+		return m
+	}
+	return nil
 }
 
 // putBack makes a message the next one again.
 func (sh *share) putBack(m *Message) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.waiting = append([]*Message{m}, sh.waiting...)
+	sh.back = append(sh.back, m)
 	sh.count.Add(1)
 }
 
@@ -106,63 +119,67 @@ func (s *Session) acceptShared(b *Batch, sub *subscriber, m *Message) bool {
 	return true
 }
 
+// takesPerDispatch is how much of a share is given away at once, or looked at,
+// before others have their turn: publishers wait for the tail's dispatch.
+const takesPerDispatch = 64
+
 // dispatch gives away what a share holds, to each member in turn, until nobody
-// has room or nothing is left. It is called without any lock.
+// has room, nothing is left, or others have their turn. It is called without any lock.
 func (r *Router) dispatch(b *Batch, sh *share) {
-	for {
+	r.dropForbidden(sh)
+	for left := takesPerDispatch; left > 0; {
 		r.mu.RLock()
 		members := sh.members
 		r.mu.RUnlock()
-		n := uint32(len(members))
-		if n == 0 {
+		offers, more := sh.round(b, members)
+		if !more {
+			r.stall(sh)
 			return
 		}
-		took, refused, turn := false, journal.Position(0), sh.turn.Load()
-		for i := range n {
-			sub := members[(turn+i)%n]
-			res, pos := sub.session.offer(b, sub)
-			if res == tookNone && sh.count.Load() == 0 {
-				return
-			}
-			if res == forbidden {
-				refused = pos
-			}
-			if took = res == tookOne; took {
-				sh.turn.Store(turn + i + 1)
-				break
-			}
-		}
-		switch {
-		case took:
-		case refused != 0:
-			r.passOver(sh, refused)
-		default:
-			return
-		}
+		left -= offers
 	}
+	r.wakeShare(sh)
 }
 
-// passOver puts a position aside that no attached member can take: others behind
-// it do not wait for it. When no member at all may receive it, it is done.
-func (r *Router) passOver(sh *share, pos journal.Position) {
-	m, _ := r.frames.message(r, pos)
-	r.mu.RLock()
-	accounts := map[string]bool{}
-	for _, sub := range sh.members {
-		accounts[sub.session.addr.Account] = true
-	}
-	for s := range sh.owners {
-		accounts[s.addr.Account] = true
-	}
-	r.mu.RUnlock()
-	for account := range accounts {
-		if m == nil || r.mayReceive(account, m.Topic) {
-			sh.park(pos)
-			return
+// round offers one delivery to the members in turn, until one takes it; more when
+// there may be another. It says how many were asked.
+func (sh *share) round(b *Batch, members []*subscriber) (offers int, more bool) {
+	n, turn := uint32(len(members)), sh.turn.Load()
+	for i := range n {
+		sub := members[(turn+i)%n]
+		offers++
+		switch sub.session.offer(b, sub) {
+		case tookOne:
+			sh.turn.Store(turn + i + 1)
+			return offers, true
+		case passed:
+			more = true
+		case tookNone:
+			if !more && sh.empty() {
+				return offers, false
+			}
 		}
 	}
-	r.Counters.Forbidden.Add(1)
-	sh.done(r, pos)
+	return offers, more
+}
+
+// stall has a share that has something, and members, looked at again at the next
+// flush: a device may have found room without saying so.
+func (r *Router) stall(sh *share) {
+	if !r.attended(sh) || !sh.pending(r) {
+		return
+	}
+	sh.mu.Lock()
+	stalled := sh.stalled
+	sh.stalled = true
+	sh.mu.Unlock()
+	if stalled {
+		return
+	}
+	q := &r.shares
+	q.mu.Lock()
+	q.stalled = append(q.stalled, sh)
+	q.mu.Unlock()
 }
 
 // shareLoop dispatches the shares that were woken, until ctx ends.

@@ -85,8 +85,8 @@ func (s *Session) stall() {
 func (r *Router) flushShares() {
 	q := &r.shares
 	q.mu.Lock()
-	dirty, stuck := q.dirty, q.stuck
-	q.dirty, q.stuck = nil, nil
+	dirty, stuck, stalled := q.dirty, q.stuck, q.stalled
+	q.dirty, q.stuck, q.stalled = nil, nil, nil
 	q.mu.Unlock()
 	var b Batch
 	for _, s := range stuck {
@@ -105,11 +105,15 @@ func (r *Router) flushShares() {
 			sh.mu.Unlock()
 		}
 	}
-	for _, sh := range r.allShares() {
-		sh.unpark()
-		if sh.pending(r) {
-			r.wakeShare(sh) // a device may have found room without saying so
-		}
+	for _, sh := range stalled {
+		sh.mu.Lock()
+		sh.stalled = false
+		sh.mu.Unlock()
+		r.wakeShare(sh)
+	}
+	if rights := r.accounts.rights.Load(); rights != q.rights {
+		q.rights = rights
+		r.reconsider()
 	}
 }
 
@@ -120,10 +124,13 @@ func (r *Router) applyShare(rec *journal.Record) error {
 		return nil
 	}
 	d := journal.Decoder{Rest: rec.Body}
-	if sh := r.shareOf(d.String()); sh != nil {
-		return sh.apply(&d)
+	sh := r.shareOf(d.String())
+	if sh == nil {
+		return d.Err
 	}
-	return d.Err
+	strays, err := sh.apply(&d)
+	forfeit(strays)
+	return err
 }
 
 // A taking is a position of the log that a session's window has from a share.
@@ -171,9 +178,20 @@ func (r *Router) settleShares(s *Session, had map[taking]bool) (strays []stray) 
 		if sh == nil {
 			continue
 		}
-		if before := sh.held(r, t.pos, s); before != nil && before != s {
-			strays = append(strays, stray{before, t})
-		}
+		strays = sh.hold(r, t, s, strays)
+	}
+	return strays
+}
+
+// hold notes that a session has something from the share, and adds who has it no
+// longer: who had it before, or the session, where it is done.
+func (sh *share) hold(r *Router, t taking, s *Session, strays []stray) []stray {
+	before, done := sh.held(r, t.pos, s)
+	switch {
+	case done:
+		return append(strays, stray{s, t, true})
+	case before != nil && before != s:
+		return append(strays, stray{before, t, false})
 	}
 	return strays
 }
@@ -182,6 +200,7 @@ func (r *Router) settleShares(s *Session, had map[taking]bool) (strays []stray) 
 type stray struct {
 	session *Session
 	taking
+	unsent bool // only if its device was not sent it; else it may be waiting for the end of the handshake
 }
 
 // forfeit takes strays out of the windows that still have them.
@@ -190,10 +209,13 @@ func forfeit(strays []stray) {
 		s := t.session
 		s.mu.Lock()
 		for e := range s.state.Out.Each {
-			if e != nil && e.Value.Pos == t.pos && e.Value.Share == t.share {
-				s.state.Out.Ack(e.Packet)
-				break
+			if e == nil || e.Value.Pos != t.pos || e.Value.Share != t.share {
+				continue
 			}
+			if !t.unsent || !session.Offered(e) {
+				s.state.Out.Ack(e.Packet)
+			}
+			break
 		}
 		s.mu.Unlock()
 	}
@@ -221,7 +243,8 @@ func (r *Router) loadShare(text string, value []byte) error {
 	if sh == nil {
 		return nil // nobody has it any more
 	}
-	return sh.apply(&journal.Decoder{Rest: value})
+	_, err := sh.apply(&journal.Decoder{Rest: value}) // loadTakings tells who has what
+	return err
 }
 
 // loadTakings tells the shares of a checkpoint what the windows of its sessions
@@ -240,9 +263,7 @@ func (r *Router) loadTakings() {
 				if sh == nil {
 					continue
 				}
-				if before := sh.held(r, e.Value.Pos, s); before != nil && before != s {
-					strays = append(strays, stray{before, taking{e.Value.Pos, e.Value.Share}})
-				}
+				strays = sh.hold(r, taking{e.Value.Pos, e.Value.Share}, s, strays)
 			}
 			s.mu.Unlock()
 		}

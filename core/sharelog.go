@@ -8,22 +8,27 @@ import (
 	"pushhub/core/journal"
 )
 
-// take gives a session the next position that nobody has.
-func (sh *share) take(r *Router, s *Session) (journal.Position, bool) {
+// take gives a member the next position that nobody has: of what came back, of
+// what others may not receive, of what is new.
+func (sh *share) take(r *Router, sub *subscriber) (journal.Position, taken) {
+	s := sub.session
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
-		return 0, false
+		return 0, tookNone
 	}
 	for len(sh.free) > 0 {
 		pos := sh.free[0]
 		sh.free = sh.free[1:]
 		if holder, open := sh.open[pos]; open && holder == nil {
 			sh.open[pos] = s
-			return pos, true
+			return pos, tookOne
 		}
 	}
 	sh.free = nil
+	if pos, res := sh.takeParked(r, sub); res != tookNone {
+		return pos, res
+	}
 	r.posted.RLock()
 	pos, at, ok := sh.postings.Get(sh.place)
 	if ok && pos < sh.cursor {
@@ -32,12 +37,12 @@ func (sh *share) take(r *Router, s *Session) (journal.Position, bool) {
 	r.posted.RUnlock()
 	sh.place = at
 	if !ok {
-		return 0, false
+		return 0, tookNone
 	}
 	sh.place, sh.cursor = at+1, pos+1
 	sh.open[pos] = s
 	sh.markDirty(r)
-	return pos, true
+	return pos, tookOne
 }
 
 // done notes that a position is acknowledged, or never will be.
@@ -54,48 +59,31 @@ func (sh *share) done(r *Router, pos journal.Position) {
 func (sh *share) give(pos journal.Position, s *Session) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if holder, open := sh.open[pos]; open && holder == s {
-		sh.release(pos)
+	if holder, open := sh.open[pos]; !open || holder != s {
+		return
 	}
-}
-
-// release makes a position free. The caller holds mu.
-func (sh *share) release(pos journal.Position) {
 	sh.open[pos] = nil
-	if i, found := slices.BinarySearch(sh.free, pos); !found {
+	if i, found := slices.BinarySearch(sh.free, pos); !found && sh.known {
 		sh.free = slices.Insert(sh.free, i, pos)
 	}
 }
 
-// park puts a position aside that no attached member may receive.
-func (sh *share) park(pos journal.Position) {
+// empty reports whether a member that finds nothing speaks for all.
+func (sh *share) empty() bool {
+	if sh.count.Load() > 0 {
+		return false
+	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if holder, open := sh.open[pos]; open && holder == nil {
-		sh.free = slices.DeleteFunc(sh.free, func(p journal.Position) bool { return p == pos })
-		sh.parked = append(sh.parked, pos)
-	}
-}
-
-// unpark lets the members try again.
-func (sh *share) unpark() {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	parked := sh.parked
-	sh.parked = nil
-	for _, pos := range parked {
-		if holder, open := sh.open[pos]; open && holder == nil {
-			sh.release(pos)
-		}
-	}
+	return sh.parked.live == 0
 }
 
 // pending reports whether something waits to be taken.
 func (sh *share) pending(r *Router) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.postings == nil || len(sh.free) > 0 || len(sh.waiting) > 0 {
-		return len(sh.free)+len(sh.waiting) > 0
+	if n := len(sh.free) + int(sh.count.Load()); sh.postings == nil || n > 0 {
+		return n > 0
 	}
 	r.posted.RLock()
 	defer r.posted.RUnlock()
@@ -104,24 +92,25 @@ func (sh *share) pending(r *Router) bool {
 }
 
 // held notes, while the log is followed at the start, that a session's window was
-// journaled with a position in it. It returns the session that had it before.
+// journaled with a position in it. It returns the session that had it before; done:
+// nobody is to have it any more.
 // What lies between the cursor and the position was taken as well; as long as no
 // window shows who took it, it is free.
-func (sh *share) held(r *Router, pos journal.Position, s *Session) (before *Session) {
+func (sh *share) held(r *Router, pos journal.Position, s *Session) (before *Session, done bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
-		return nil
+		return nil, false
 	}
 	if pos >= sh.cursor {
 		sh.reach(r, pos)
 		sh.cursor = pos + 1
 	} else if _, open := sh.open[pos]; !open {
-		return nil // it is done
+		return nil, true
 	}
 	before = sh.open[pos]
 	sh.open[pos] = s
-	return before
+	return before, false
 }
 
 // reach makes the positions from the cursor up to end, which is left out, free.
@@ -135,7 +124,7 @@ func (sh *share) reach(r *Router, end journal.Position) {
 			return
 		}
 		place = at
-		sh.release(pos)
+		sh.open[pos] = nil
 	}
 }
 
@@ -162,11 +151,12 @@ func (sh *share) append(dst []byte, without map[journal.Position]bool) []byte {
 }
 
 // apply brings the share up to what append encoded: what is before that cursor
-// and was not open is done.
-func (sh *share) apply(d *journal.Decoder) error {
+// and was not open is done. Who has some of it is a stray, if it was
+// not sent it.
+func (sh *share) apply(d *journal.Decoder) (strays []stray, err error) {
 	cursor, n := journal.Position(d.Uvarint()), d.Uvarint()
 	if d.Err == nil && n > uint64(len(d.Rest)) {
-		return fmt.Errorf("%w: a share with %d positions open", journal.ErrCorrupt, n)
+		return nil, fmt.Errorf("%w: a share with %d positions open", journal.ErrCorrupt, n)
 	}
 	open := make(map[journal.Position]bool, n)
 	last := journal.Position(0)
@@ -175,48 +165,52 @@ func (sh *share) apply(d *journal.Decoder) error {
 		open[last] = true
 	}
 	if d.Err != nil {
-		return d.Err
+		return nil, d.Err
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
-		return nil
+		return nil, nil
 	}
-	for pos := range sh.open {
-		if pos < cursor && !open[pos] {
-			delete(sh.open, pos)
+	for pos, holder := range sh.open {
+		if pos >= cursor || open[pos] {
+			continue
+		}
+		delete(sh.open, pos)
+		if holder != nil {
+			strays = append(strays, stray{holder, taking{pos, sh.text}, true})
 		}
 	}
 	if cursor > sh.cursor {
 		for pos := range open {
 			if pos >= sh.cursor {
 				sh.open[pos] = nil
-				sh.free = append(sh.free, pos)
 			}
 		}
-		slices.Sort(sh.free)
 		sh.cursor, sh.place = cursor, 0
 	}
-	return nil
+	return strays, nil
 }
 
 // shed forgets the oldest of what waits beyond those limits; it says how many.
 func (sh *share) shed(r *Router, records int, bytes int64) (dropped int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.postings == nil {
+	if sh.postings == nil || !sh.known {
 		return 0
 	}
+	sh.tidy()
 	r.posted.RLock()
 	defer r.posted.RUnlock()
 	sh.place = max(sh.place, sh.postings.Seek(sh.cursor))
 	for {
 		n, b := sh.postings.From(sh.place)
-		if n+len(sh.free)+len(sh.parked) <= records && b <= bytes {
+		over := n+len(sh.free)+sh.parked.live > records
+		if !over && b <= bytes {
 			break
 		}
 		dropped++
-		if old := sh.oldest(); old != 0 {
+		if old := sh.oldest(over); old != 0 {
 			delete(sh.open, old)
 			continue
 		}
@@ -233,7 +227,7 @@ func (sh *share) shed(r *Router, records int, bytes int64) (dropped int) {
 func (sh *share) shedUpTo(r *Router, upTo journal.Position) (dropped int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.postings == nil {
+	if sh.postings == nil || !sh.known {
 		return 0
 	}
 	for pos, holder := range sh.open {
@@ -242,6 +236,7 @@ func (sh *share) shedUpTo(r *Router, upTo journal.Position) (dropped int) {
 			dropped++
 		}
 	}
+	sh.tidy()
 	r.posted.RLock()
 	defer r.posted.RUnlock()
 	sh.place = max(sh.place, sh.postings.Seek(sh.cursor))
@@ -259,15 +254,52 @@ func (sh *share) shedUpTo(r *Router, upTo journal.Position) (dropped int) {
 	return dropped
 }
 
-// oldest takes a position out of what nobody has; 0 when there is none. The caller holds mu.
-func (sh *share) oldest() (pos journal.Position) {
-	for _, list := range []*[]journal.Position{&sh.parked, &sh.free} {
-		if len(*list) > 0 {
-			pos, *list = (*list)[0], (*list)[1:]
-			return pos
+// tidy forgets what free and parked have that is not free any more. The caller holds mu.
+func (sh *share) tidy() {
+	taken := func(pos journal.Position) bool {
+		holder, open := sh.open[pos]
+		return !open || holder != nil
+	}
+	sh.free = slices.DeleteFunc(sh.free, taken)
+	for i, e := range sh.parked.list {
+		if e.pos != 0 && taken(e.pos) {
+			sh.parked.clear(i)
 		}
 	}
-	return 0
+}
+
+// know is called when all that was stored before the start has been applied: what
+// no window has is free.
+func (sh *share) know() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.known, sh.free = true, nil
+	for pos, holder := range sh.open {
+		if holder == nil {
+			sh.free = append(sh.free, pos)
+		}
+	}
+	slices.Sort(sh.free)
+}
+
+// oldest takes a position out of what nobody has; 0 when there is none, or the
+// records beyond the cursor are too large, not too many. The caller holds mu, and has tidied.
+func (sh *share) oldest(over bool) (pos journal.Position) {
+	if !over {
+		return 0
+	}
+	p := &sh.parked
+	p.trim(sh.open)
+	if len(p.list) > 0 && (len(sh.free) == 0 || p.list[0].pos < sh.free[0]) {
+		pos = p.list[0].pos
+		p.clear(0)
+		p.trim(sh.open)
+		return pos
+	}
+	if len(sh.free) > 0 {
+		pos, sh.free = sh.free[0], sh.free[1:]
+	}
+	return pos
 }
 
 // needs is the first position of its postings that the share may still read.

@@ -12,82 +12,72 @@ import (
 type taken uint8
 
 const (
-	tookOne   taken = iota
-	tookNone        // there is nothing
-	noRoom          // the session cannot take anything now
-	forbidden       // it may not receive what is next
+	tookOne  taken = iota
+	tookNone       // there is nothing
+	noRoom         // the session cannot take anything now
+	passed         // it passed something over; there may be more
 )
 
 // takesPerFill is how much of a share a session takes before it sends: one frame
 // of the log brings work for several, and a device that has no room hands it back.
 const takesPerFill = 16
 
-// takeShared takes one delivery from a share into the window. The position is that
-// of a message which the session may not receive. The caller holds mu.
-func (s *Session) takeShared(b *Batch, sub *subscriber) (taken, journal.Position) {
-	sh, r := sub.share, s.r
-	for {
-		if !s.active || s.full || !s.state.Out.Room() {
-			return noRoom, 0
-		}
-		if res := s.takeWaiting(b, sub); res != tookNone {
-			return res, 0
-		}
-		if s.reading {
-			return noRoom, 0
-		}
-		pos, ok := sh.take(r, s)
-		if !ok {
-			return tookNone, 0
-		}
-		m, known := r.frames.message(r, pos)
-		if !known {
-			sh.give(pos, s)
-			s.read(pos)
-			return noRoom, 0
-		}
-		switch {
-		case m != nil && !r.mayReceive(s.addr.Account, m.Topic):
-			sh.give(pos, s)
-			return forbidden, pos
-		case !s.wanted(m, session.Match{}):
-			sh.done(r, pos)
-			continue
-		}
-		item := session.Item{Pos: pos, Share: sh.text, Match: sub.match(m)}
-		if item.QoS > 0 {
-			s.state.Out.Add(item.QoS, item)
-			s.markDirty()
-			return tookOne, pos
-		}
-		if !s.deliverShared(b, sub, m) {
-			sh.give(pos, s)
-			return noRoom, 0
-		}
-		sh.done(r, pos)
-		return tookOne, pos
+// takeShared takes one delivery from a share into the window. The caller holds mu.
+func (s *Session) takeShared(b *Batch, sub *subscriber) taken {
+	if !s.active || s.full || !s.state.Out.Room() {
+		return noRoom
 	}
+	if res := s.takeWaiting(b, sub); res != tookNone {
+		return res
+	}
+	if s.reading {
+		return noRoom
+	}
+	sh, r := sub.share, s.r
+	pos, res := sh.take(r, sub)
+	if res != tookOne {
+		return res
+	}
+	m, known := r.frames.message(r, pos)
+	switch {
+	case !known:
+		sh.give(pos, s)
+		s.read(pos)
+		return noRoom
+	case m != nil && !r.mayReceive(s.addr.Account, m.Topic):
+		r.passOver(sub, pos, m.Topic)
+		return passed
+	case !s.wanted(m, session.Match{}):
+		sh.done(r, pos)
+		return passed
+	}
+	item := session.Item{Pos: pos, Share: sh.text, Match: sub.match(m)}
+	if item.QoS > 0 {
+		s.state.Out.Add(item.QoS, item)
+		s.markDirty()
+		return tookOne
+	}
+	if !s.deliverShared(b, sub, m) {
+		sh.give(pos, s)
+		return noRoom
+	}
+	sh.done(r, pos)
+	return tookOne
 }
 
 // takeWaiting takes one of the share's messages that are not in the log. The caller holds mu.
 func (s *Session) takeWaiting(b *Batch, sub *subscriber) taken {
-	for {
-		m := sub.share.next()
-		switch {
-		case m == nil:
-			return tookNone
-		case !s.r.mayReceive(s.addr.Account, m.Topic):
-			sub.share.putBack(m) // for another; there may be something else in the log
-			return tookNone
-		case !s.wanted(m, session.Match{}):
-			continue
-		}
-		if s.holdShared(b, sub, m) {
-			return tookOne
-		}
+	m := sub.share.next(s.r, s.addr.Account)
+	switch {
+	case m == nil:
+		return tookNone
+	case !s.wanted(m, session.Match{}):
+		return passed
+	case !s.holdShared(b, sub, m):
 		sub.share.putBack(m)
 		return noRoom
 	}
+	return tookOne
 }
 
 // holdShared puts a message into the window that is not in the log; it is kept until
@@ -123,26 +113,26 @@ func (s *Session) deliverShared(b *Batch, sub *subscriber, m *Message) bool {
 }
 
 // offer has a member take one delivery from a share.
-func (s *Session) offer(b *Batch, sub *subscriber) (taken, journal.Position) {
+func (s *Session) offer(b *Batch, sub *subscriber) taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.subs[sub.share.text] != sub {
-		return noRoom, 0
+		return noRoom
 	}
-	res, pos := s.takeShared(b, sub)
+	res := s.takeShared(b, sub)
 	if res == tookOne {
 		s.sendDue(b)
 	}
-	return res, pos
+	return res
 }
 
 // fillShared takes what the session has room for; false when nothing was there. The caller holds mu.
 func (s *Session) fillShared(b *Batch) (added bool) {
 	for _, sub := range s.shared {
 		for range takesPerFill {
-			res, _ := s.takeShared(b, sub)
-			if res == forbidden {
-				s.r.wakeShare(sub.share) // others may take it
+			res := s.takeShared(b, sub)
+			if res == passed {
+				s.r.wakeShare(sub.share) // others may take it, and this one go on
 			}
 			if res != tookOne {
 				break
@@ -175,12 +165,25 @@ func (s *Session) handBack() {
 
 // surrender gives the shares all that another member may be sent, when the session
 // ends (MQTT 5 §4.8.2). What the device was sent at QoS 2 is nobody else's
-// [MQTT-4.8.2-5]. The caller holds mu.
+// [MQTT-4.8.2-5]. What the journal believes to be sent, for a session that is not
+// durable, and was not, goes on in memory. The caller holds mu.
 func (s *Session) surrender() {
 	for e := range s.state.Out.Each {
-		if e != nil && e.QoS == 2 && session.Offered(e) {
-			s.settle(e)
+		if e == nil || e.QoS < 2 || !session.Offered(e) {
+			continue
 		}
+		s.settle(e)
+		if s.durable || e.Phase != qos.Waiting || e.Dup || e.Value.Pos == 0 || e.Value.Share == "" {
+			continue
+		}
+		m, _ := s.r.frames.message(s.r, e.Value.Pos)
+		sh := s.r.shareOf(e.Value.Share)
+		if m == nil || sh == nil {
+			s.r.Counters.DroppedShared.Add(1)
+			continue
+		}
+		sh.putBack(m.clone())
+		s.r.wakeShare(sh)
 	}
 	s.giveBack(func(e *qos.Entry[session.Item]) bool { return e.QoS < 2 || !session.Offered(e) })
 }

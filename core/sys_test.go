@@ -149,3 +149,13 @@ func TestSysTreeIsInNoStore(t *testing.T) {
 		}
 	})
 }
+
+func TestSysTreeCountsSharedSubscriptions(t *testing.T) {
+	h := newHub(t, bus.NewMemory())
+	a, c := h.attach(durable("u", "a")), h.attach(clean("u", "c"))
+	a.subscribe(shared(1), core.Subscription{Filter: "$share/h/t", QoS: 0}, core.Subscription{Filter: "t", QoS: 1})
+	c.subscribe(shared(1), core.Subscription{Filter: "$SYS/broker/+/count"})
+	h.runSys(core.SysOptions{Every: time.Millisecond, Version: "v1"})
+	c.shows(t, "$SYS/broker/shared_subscriptions/count", "3")
+	c.shows(t, "$SYS/broker/subscriptions/count", "5")
+}

@@ -32,7 +32,7 @@ var sysValues = []struct {
 	{"bytes/sent", number(bytesOut)},
 
 	{"subscriptions/count", number(func(s *sysTree) uint64 { return s.census.subscriptions })},
-	{"shared_subscriptions/count", number(func(*sysTree) uint64 { return 0 })},
+	{"shared_subscriptions/count", number(func(s *sysTree) uint64 { return s.census.shared })},
 	{"retained messages/count", number(func(s *sysTree) uint64 { return s.census.retained })},
 	{"store/messages/count", number(func(s *sysTree) uint64 { return s.census.stored })},
 	{"store/messages/bytes", number(func(s *sysTree) uint64 { return uint64(s.census.storedBytes) })},

@@ -33,16 +33,17 @@ func TestWillsOfQuickReconnectsAreNotMixedUp(t *testing.T) {
 				})
 				return count
 			}
-			for round := range 500 {
+			for round := range 1500 {
 				old := h.attach(willedBy("old"))
 				var start atomic.Bool
 				var leaving sync.WaitGroup
 				leaving.Go(func() {
 					for !start.Load() {
-						runtime.Gosched()
+						// both at the same moment, as near as can be
 					}
 					old.leave(graceful)
 				})
+				runtime.Gosched()
 				start.Store(true)
 				next := h.attach(willedBy("new"))
 				leaving.Wait()

@@ -80,7 +80,7 @@ func bench(t *testing.T, flags []string) []benchRun {
 	argv := append([]string{"bench", "--json", "--save", saved, "--repeats", "1", "--duration", "50ms", "--warmup", "10ms", "--settle", "1ms"}, flags...)
 	cmd := exec.Command(hubtest.Binary(t), argv...)
 	var diagnosis strings.Builder
-	cmd.Stderr = &diagnosis
+	cmd.Stderr, cmd.Env = &diagnosis, hubtest.CleanEnv()
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, diagnosis.String())

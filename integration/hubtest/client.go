@@ -168,7 +168,7 @@ func Script(h *Hub, name, interpreter, script string, args ...string) *Client {
 // ClientEnv is the environment in which a foreign client checks the hub's certificate.
 func (h *Hub) ClientEnv() []string {
 	ca := h.Certificate()
-	return append(cleanEnv(), "SSL_CERT_FILE="+ca, "NODE_EXTRA_CA_CERTS="+ca, "HOME="+h.t.TempDir())
+	return append(CleanEnv(), "SSL_CERT_FILE="+ca, "NODE_EXTRA_CA_CERTS="+ca, "HOME="+h.t.TempDir())
 }
 
 // Need skips the test when a foreign client is missing; where

@@ -63,7 +63,7 @@ func (h *Hub) start() {
 		"--mqtt-listen", h.MQTT, "--mqtt-tls-listen", h.MQTTS,
 		"--xmpp-listen", h.XMPP, "--xmpp-tls-listen", h.XMPPS,
 	}, h.extra...)
-	h.process = Start(h.t, "pushhub", cleanEnv(), argv...)
+	h.process = Start(h.t, "pushhub", CleanEnv(), argv...)
 	var is ready
 	h.process.WaitLine("ready line", func(line string) bool {
 		return json.Unmarshal([]byte(line), &is) == nil && is.Event == "ready"
@@ -117,7 +117,7 @@ func (h *Hub) Logs() string { return h.process.Output() }
 func (h *Hub) Command(args ...string) string {
 	h.t.Helper()
 	cmd := exec.Command(Binary(h.t), args...)
-	cmd.Env = cleanEnv()
+	cmd.Env = CleanEnv()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		h.t.Fatalf("pushhub %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -171,8 +171,8 @@ func HostPort(t testing.TB, address string) (host, port string) {
 	return host, port
 }
 
-// cleanEnv is the environment without what would configure a hub or a client behind the test's back.
-func cleanEnv() []string {
+// CleanEnv is the environment without what would configure a hub or a client behind the test's back.
+func CleanEnv() []string {
 	var env []string
 	for _, entry := range os.Environ() {
 		switch {

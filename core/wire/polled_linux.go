@@ -81,9 +81,11 @@ func (p *polled) flush() {
 			return
 		}
 		if p.left == nil {
-			if p.left, p.off = c.take(), 0; p.left == nil {
-				break
+			next := c.take()
+			if next == nil {
+				break // left and off are another writer's already
 			}
+			p.left, p.off = next, 0
 		}
 		n, err := writeFD(p.fd, p.left.b[p.off:])
 		p.off += n

@@ -1,12 +1,17 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
+	"strconv"
+	"strings"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -325,6 +330,38 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+func TestWritersOfOneConnectionDoNotMixUp(t *testing.T) {
+	const lines = 20_000
+	s := serve(t, Options{QueueBytes: 8 << 20}, echoLines)
+	c := s.dial(t)
+	h := <-s.handlers
+	var writers sync.WaitGroup
+	for _, name := range []string{"a", "b"} {
+		writers.Go(func() {
+			var b core.Batch
+			for n := range lines {
+				for !h.send(&b, fmt.Appendf(nil, "%s %d\n", name, n)) {
+					runtime.Gosched() // the reader makes room
+				}
+				b.Flush()
+			}
+		})
+	}
+	in := bufio.NewScanner(c)
+	next := map[string]int{}
+	for range 2 * lines {
+		if !in.Scan() {
+			t.Fatalf("the connection ended after %v: %v", next, in.Err())
+		}
+		name, number, _ := strings.Cut(in.Text(), " ")
+		if number != strconv.Itoa(next[name]) {
+			t.Fatalf("%q came in place of %s %d", in.Text(), name, next[name])
+		}
+		next[name]++
+	}
+	writers.Wait()
 }
 
 func BenchmarkEcho(b *testing.B) {

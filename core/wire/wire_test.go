@@ -10,9 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -336,6 +336,8 @@ func TestWritersOfOneConnectionDoNotMixUp(t *testing.T) {
 	const lines = 20_000
 	s := serve(t, Options{QueueBytes: 8 << 20}, echoLines)
 	c := s.dial(t)
+	write(t, c, "there\n")
+	expect(t, c, "there\n") // and so is the handler
 	h := <-s.handlers
 	var writers sync.WaitGroup
 	for _, name := range []string{"a", "b"} {

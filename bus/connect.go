@@ -51,6 +51,7 @@ const (
 	streamName    = "PH_LOG"
 	subjectPrefix = "ph.log."
 	setupTimeout  = 30 * time.Second
+	makeTimeout   = 3 * time.Second
 )
 
 func defaultLimits() laneLimits {
@@ -160,9 +161,9 @@ func (b *Bus) open(ctx context.Context, o Options) (err error) {
 	if err := refuseMarked(ctx, js); err != nil {
 		return err
 	}
-	stream, err := js.CreateOrUpdateStream(ctx, logConfig(o))
+	stream, err := makeStream(ctx, js.CreateOrUpdateStream, logConfig(o))
 	if err != nil {
-		return fmt.Errorf("making stream %s: %w", streamName, err)
+		return err
 	}
 	if b.rows, err = openRows(ctx, js, o); err != nil {
 		return err
@@ -177,6 +178,22 @@ func (b *Bus) open(ctx context.Context, o Options) (err error) {
 	}
 	b.log, b.journal = l, startLog(l, o.limits(), o.Log)
 	return nil
+}
+
+// makeStream makes a stream by create, again while the server is not done
+// removing the files of one of that name that was deleted a moment ago.
+func makeStream(ctx context.Context, create func(context.Context, jetstream.StreamConfig) (jetstream.Stream, error), cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	until := time.Now().Add(makeTimeout)
+	for {
+		s, err := create(ctx, cfg)
+		if err == nil {
+			return s, nil
+		}
+		if api := (*jetstream.APIError)(nil); !errors.As(err, &api) || api.ErrorCode != codeNoStreamStore || time.Now().After(until) {
+			return nil, fmt.Errorf("making stream %s: %w", cfg.Name, err)
+		}
+		wait(ctx, 50*time.Millisecond)
+	}
 }
 
 func logConfig(o Options) jetstream.StreamConfig {

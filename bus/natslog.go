@@ -20,6 +20,7 @@ const (
 	codeWrongLastSequence         = 10071
 	codeWrongLastSequenceInFlight = 10164 // an earlier attempt is still being replicated
 	codeStoreFailed               = 10077
+	codeNoStreamStore             = 10049 // of a stream that is made
 )
 
 // natsLog is the stream, as the lane with that subject writes it.

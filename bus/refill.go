@@ -23,9 +23,9 @@ const (
 func (b *Backup) write(ctx context.Context, js jetstream.JetStream, o Options, mark map[string]string) error {
 	cfg := logConfig(o)
 	cfg.FirstSeq, cfg.Metadata = b.Info.First, mark
-	log, err := js.CreateStream(ctx, cfg)
+	log, err := makeStream(ctx, js.CreateStream, cfg)
 	if err != nil {
-		return fmt.Errorf("making stream %s: %w", streamName, err)
+		return err
 	}
 	rows, err := openRows(ctx, js, o)
 	if err != nil {

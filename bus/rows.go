@@ -53,9 +53,9 @@ func openRows(ctx context.Context, js jetstream.JetStream, o Options) (*natsRows
 		streams: map[string]jetstream.Stream{}, turn: map[string]chan struct{}{},
 	}
 	for _, name := range buckets {
-		s, err := js.CreateOrUpdateStream(ctx, bucketConfig(name, o.Replicas))
+		s, err := makeStream(ctx, js.CreateOrUpdateStream, bucketConfig(name, o.Replicas))
 		if err != nil {
-			return nil, fmt.Errorf("making bucket %s: %w", name, err)
+			return nil, err
 		}
 		r.streams[name] = s
 		r.turn[name] = make(chan struct{}, 1)

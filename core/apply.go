@@ -71,7 +71,7 @@ func (r *Router) applyRecord(pos journal.Position, rec *journal.Record) error {
 		return nil
 	case journal.KindFence:
 		return nil
-	case journal.KindShare:
+	case journal.KindShare, journal.KindDone, journal.KindOpen:
 		return r.applyShare(rec)
 	}
 	s := r.session(r.recordAddress(rec))

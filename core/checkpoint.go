@@ -34,6 +34,7 @@ const (
 	entryWill     = 3 // account U+0000 resource, delay and message
 	entryAges     = 4 // nothing, { time, position }*
 	entryShare    = 5 // shared subscription, cursor and open positions
+	entryOpen     = 6 // shared subscription, more open positions
 )
 
 // putChunks is how many chunks are stored at once.
@@ -315,6 +316,8 @@ func (r *Router) loadEntry(kind byte, key string, value []byte) error {
 		return r.checkpoints.ages.load(value)
 	case entryShare:
 		return r.loadShare(key, value)
+	case entryOpen:
+		return r.loadOpen(key, value)
 	}
 	account, resource, ok := strings.Cut(key, "\x00")
 	if !ok {

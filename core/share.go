@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pushhub/core/journal"
 	"pushhub/core/topic"
@@ -38,6 +39,8 @@ type share struct {
 	waiting  []*Message                    // messages above QoS 0 that are not in the log; at most as many as wait for a session
 	back     []*Message                    // the same: what came back, which goes first; the next one is the last
 	dirty    bool                          // changed since the journal was told
+	told     time.Time                     // when that was
+	size     int                           // of what it was told
 	woken    bool                          // in shares.woken
 	stalled  bool                          // in shares.stalled
 	fewer    bool                          // somebody left, or may receive less: what waits may be nobody's
@@ -55,6 +58,7 @@ type shares struct {
 	stalled []*share   // have something, and nobody who takes it; each at most once
 	dirty   []*share   // are to be journaled, each at most once
 	stuck   []*Session // wait until the journal takes something again
+	unsent  []unsent   // the same
 	wake    chan struct{}
 }
 

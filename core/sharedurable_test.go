@@ -467,9 +467,20 @@ func TestHandedBackToACleanMemberIsNotDeliveredTwiceAfterACrash(t *testing.T) {
 	a.expect(t, "end")
 }
 
-// The journal knows that it was about to be sent, and the device had no room.
+// The journal knows that it was about to be sent, and the device had no room. That
+// it goes to another must be known to the journal, too.
 func TestUnsentOfACleanMemberThatLeavesGoesToAnother(t *testing.T) {
-	h := newHub(t, bus.NewMemory())
+	for name, after := range map[string]func(*hub, *bus.Memory) (*hub, *bus.Memory){
+		"as it runs":    func(h *hub, store *bus.Memory) (*hub, *bus.Memory) { return h, store },
+		"after a crash": func(h *hub, store *bus.Memory) (*hub, *bus.Memory) { return h.crash(store) },
+	} {
+		t.Run(name, func(t *testing.T) { unsentGoesToAnother(t, after) })
+	}
+}
+
+func unsentGoesToAnother(t *testing.T, after func(*hub, *bus.Memory) (*hub, *bus.Memory)) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
 	a, c, p := h.attach(durable("u", "a")), h.attach(clean("u", "c")), h.attach(clean("u", "p"))
 	a.subscribe(shared(2))
 	a.leave(true)
@@ -479,7 +490,79 @@ func TestUnsentOfACleanMemberThatLeavesGoesToAnother(t *testing.T) {
 	p.settled()
 	p.settled()
 	c.leave(false)
+	p.settled()
+	h, store = after(h, store)
+	p = h.attach(clean("u", "p"))
 	a = h.attach(durable("u", "a"))
 	p.publish("t", "end", 2, false)
 	a.expect(t, "once", "end")
+	p.settled()
+	h, _ = h.crash(store)
+	for _, d := range h.attach(durable("u", "a")).expect(t, "once", "end") {
+		if !d.Dup { // a has had it, under that packet identifier
+			t.Errorf("sent again as new: %+v", d)
+		}
+	}
+}
+
+// bodies are the bodies of the journal's records of a kind.
+func bodies(t *testing.T, store *bus.Memory, kind journal.Kind) (found [][]byte) {
+	t.Helper()
+	for seq := uint64(1); ; seq++ {
+		frame, err := store.Journal().Read(t.Context(), seq)
+		if err != nil {
+			return found
+		}
+		raws, err := journal.Split(frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, raw := range raws {
+			var rec journal.Record
+			if err := rec.Decode(raw); err != nil {
+				t.Fatal(err)
+			}
+			if rec.Kind == kind {
+				found = append(found, rec.Body)
+			}
+		}
+	}
+}
+
+// Neither a delivery to a clean member nor each flush writes all that is open.
+func TestJournalIsToldOfALargeGroupInFewBytes(t *testing.T) {
+	const many = 6000
+	begun := time.Now()
+	store := bus.NewMemory()
+	h := newHubWith(t, store, core.Options{Flush: time.Millisecond, Window: many})
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(shared(1))
+	for i := range many {
+		p.publish("t", fmt.Sprint(i), 1, false)
+	}
+	until(t, "what a has", func() bool { return a.payloads() == many })
+	c := h.attach(clean("u", "c"))
+	c.subscribe(shared(2))
+	for i := range 20 {
+		p.publish("t", fmt.Sprint("x", i), 2, false)
+		until(t, "what c gets", func() bool { return c.payloads() == i+1 })
+	}
+	told := bodies(t, store, journal.KindDone)
+	if len(told) == 0 {
+		t.Error("no DONE record")
+	}
+	for _, body := range told {
+		if len(body) > 200 {
+			t.Errorf("a DONE record of %d bytes", len(body))
+		}
+	}
+	large := 0
+	for _, body := range bodies(t, store, journal.KindShare) {
+		if len(body) > 4<<10 {
+			large++
+		}
+	}
+	if most := 1 + int(time.Since(begun)/(4*time.Second)); large > most {
+		t.Errorf("%d large SHARE records, want at most %d", large, most)
+	}
 }

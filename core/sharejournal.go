@@ -1,22 +1,93 @@
 package core
 
 import (
+	"slices"
+	"time"
+
 	"pushhub/core/journal"
 	"pushhub/core/session"
 )
 
-// log journals the share; the positions in without count as done. It is not
-// queued where the log does not serve the share.
-func (sh *share) log(r *Router, without map[journal.Position]bool, done func(journal.Position, error)) (queued bool, err error) {
+// What a share may have journaled as a whole: all of it below smallShare at each
+// flush; what is larger the less often, and beyond maxShare never, as there are
+// checkpoints. A crash before costs duplicates at QoS 1, as with the cursors of sessions.
+const (
+	smallShare = 4 << 10
+	maxShare   = 64 << 10
+)
+
+// log journals the share, if it is time; later when it is not.
+func (sh *share) log(r *Router, now time.Time) (later bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil {
+		return false
+	}
+	// A KiB a second at most.
+	if pause := time.Duration(sh.size) * time.Second / 1024; sh.size > smallShare && now.Sub(sh.told) < pause {
+		return true
+	}
+	body := sh.append(journal.AppendBytes(nil, sh.text))
+	sh.told, sh.size = now, len(body)
+	if len(body) > maxShare {
+		return false
+	}
+	rec := journal.Record{Kind: journal.KindShare, Body: body}
+	return r.append(&rec, Address{}, nil, func(journal.Position, error) {}) != nil
+}
+
+// logDone journals that positions are done, which a session that is not durable is
+// about to be sent. It is not queued where the log does not serve the share.
+func (sh *share) logDone(r *Router, positions []journal.Position, done func(journal.Position, error)) (queued bool, err error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
 		return false, nil
 	}
-	body := journal.AppendBytes(nil, sh.text)
-	rec := journal.Record{Kind: journal.KindShare, Body: sh.append(body, without)}
-	err = r.append(&rec, Address{}, nil, done)
-	return err == nil, err
+	rec := journal.Record{Kind: journal.KindDone, Body: appendPositions(journal.AppendBytes(nil, sh.text), positions)}
+	if err := r.append(&rec, Address{}, nil, done); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// An unsent is what a session that ended was not sent, and the journal may believe
+// it was.
+type unsent struct {
+	share     *share
+	positions []journal.Position
+}
+
+// returning has what will be free once the journal knows.
+var returning = new(Session)
+
+// reopen has the journal take back what logDone told it, or is about to; then
+// others may have the positions. As long as it refuses, each flush tries again.
+func (u unsent) reopen(r *Router) {
+	sh := u.share
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil {
+		return
+	}
+	for _, pos := range u.positions {
+		sh.open[pos] = returning
+	}
+	sh.markDirty(r)
+	refused := func() {
+		r.shares.mu.Lock()
+		defer r.shares.mu.Unlock()
+		r.shares.unsent = append(r.shares.unsent, u)
+	}
+	rec := journal.Record{Kind: journal.KindOpen, Body: appendPositions(journal.AppendBytes(nil, sh.text), u.positions)}
+	err := r.append(&rec, Address{}, nil, func(_ journal.Position, err error) {
+		if err != nil {
+			refused()
+		}
+	})
+	if err != nil {
+		refused()
+	}
 }
 
 // saveShared is save for a session that is not durable: before its device is sent
@@ -24,7 +95,7 @@ func (sh *share) log(r *Router, without map[journal.Position]bool, done func(jou
 // the session ends with the hub [MQTT-4.8.2-5]. The caller holds mu.
 func (s *Session) saveShared() {
 	text := ""
-	without := map[journal.Position]bool{}
+	var positions []journal.Position
 	var packets []uint16
 	for e := range s.state.Out.Each {
 		if e == nil || e.QoS < 2 || e.Value.Saved || e.Value.Pos == 0 || e.Value.Share == "" || (text != "" && e.Value.Share != text) {
@@ -32,20 +103,21 @@ func (s *Session) saveShared() {
 		}
 		text = e.Value.Share
 		e.Value.Going = true
-		without[e.Value.Pos] = true
+		positions = append(positions, e.Value.Pos)
 		packets = append(packets, e.Packet)
 	}
 	sh := s.r.shareOf(text)
 	if sh == nil {
-		s.savedShared(nil, packets, nil)
+		s.savedShared(packets, nil)
 		s.stall()
 		return
 	}
-	queued, err := sh.log(s.r, without, func(_ journal.Position, err error) {
+	slices.Sort(positions)
+	queued, err := sh.logDone(s.r, positions, func(_ journal.Position, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.saving = false
-		s.savedShared(sh, packets, err)
+		s.savedShared(packets, err)
 		if err != nil {
 			s.stall()
 			return
@@ -53,21 +125,16 @@ func (s *Session) saveShared() {
 		s.pump(&s.r.tail.batch)
 	})
 	if s.saving = queued; !queued {
-		s.savedShared(sh, packets, err)
+		s.savedShared(packets, err)
 		s.stall()
 	}
 }
 
 // savedShared marks deliveries as safe to send, unless err. The caller holds mu.
-func (s *Session) savedShared(sh *share, packets []uint16, err error) {
+func (s *Session) savedShared(packets []uint16, err error) {
 	for _, packet := range packets {
-		e := s.state.Out.Get(packet)
-		if e == nil || !e.Value.Going {
-			continue
-		}
-		e.Value.Saved, e.Value.Going = err == nil, false
-		if err == nil && sh != nil {
-			sh.done(s.r, e.Value.Pos)
+		if e := s.state.Out.Get(packet); e != nil && e.Value.Going {
+			e.Value.Saved, e.Value.Going = err == nil, false
 		}
 	}
 }
@@ -80,14 +147,14 @@ func (s *Session) stall() {
 	q.mu.Unlock()
 }
 
-// flushShares journals the shares that changed since the last time. A crash before
-// costs duplicates at QoS 1, as with the cursors of sessions.
+// flushShares journals the shares that changed since the last time.
 func (r *Router) flushShares() {
 	q := &r.shares
 	q.mu.Lock()
-	dirty, stuck, stalled := q.dirty, q.stuck, q.stalled
-	q.dirty, q.stuck, q.stalled = nil, nil, nil
+	dirty, stuck, unsent, stalled := q.dirty, q.stuck, q.unsent, q.stalled
+	q.dirty, q.stuck, q.unsent, q.stalled = nil, nil, nil, nil
 	q.mu.Unlock()
+	now := time.Now()
 	var b Batch
 	for _, s := range stuck {
 		s.mu.Lock()
@@ -95,11 +162,14 @@ func (r *Router) flushShares() {
 		s.mu.Unlock()
 	}
 	b.Flush()
+	for _, u := range unsent {
+		u.reopen(r)
+	}
 	for _, sh := range dirty {
 		sh.mu.Lock()
 		sh.dirty = false
 		sh.mu.Unlock()
-		if _, err := sh.log(r, nil, func(journal.Position, error) {}); err != nil {
+		if sh.log(r, now) {
 			sh.mu.Lock()
 			sh.markDirty(r)
 			sh.mu.Unlock()
@@ -117,10 +187,10 @@ func (r *Router) flushShares() {
 	}
 }
 
-// applyShare takes what the journal tells of a share, at the start; while the hub
-// runs, what is in memory is ahead of it.
+// applyShare takes what the journal tells of a share. While the hub runs, what is
+// in memory is ahead of a SHARE record.
 func (r *Router) applyShare(rec *journal.Record) error {
-	if r.tail.live {
+	if r.tail.live && rec.Kind == journal.KindShare {
 		return nil
 	}
 	d := journal.Decoder{Rest: rec.Body}
@@ -128,9 +198,22 @@ func (r *Router) applyShare(rec *journal.Record) error {
 	if sh == nil {
 		return d.Err
 	}
-	strays, err := sh.apply(&d)
+	if rec.Kind == journal.KindShare {
+		strays, err := sh.apply(&d)
+		forfeit(strays)
+		return err
+	}
+	positions := decodePositions(&d)
+	if d.Err != nil {
+		return d.Err
+	}
+	strays := sh.applyOpen(r, positions, rec.Kind == journal.KindOpen)
+	if r.tail.live {
+		r.wakeShare(sh)
+		return nil
+	}
 	forfeit(strays)
-	return err
+	return nil
 }
 
 // A taking is a position of the log that a session's window has from a share.
@@ -226,13 +309,14 @@ func forfeit(strays []stray) {
 func (r *Router) addShares(c *checkpointer) {
 	for _, sh := range r.loggedShares() {
 		sh.mu.Lock()
-		var value []byte
-		if sh.postings != nil {
-			value = sh.append(nil, nil)
-		}
+		values := sh.entries()
 		sh.mu.Unlock()
-		if value != nil {
-			c.add(entryShare, sh.text, value)
+		for i, value := range values {
+			kind := byte(entryShare)
+			if i > 0 {
+				kind = entryOpen
+			}
+			c.add(kind, sh.text, value)
 		}
 	}
 }
@@ -245,6 +329,27 @@ func (r *Router) loadShare(text string, value []byte) error {
 	}
 	_, err := sh.apply(&journal.Decoder{Rest: value}) // loadTakings tells who has what
 	return err
+}
+
+// loadOpen restores more of what a share has open; its entry came before it.
+func (r *Router) loadOpen(text string, value []byte) error {
+	sh := r.shareOf(text)
+	if sh == nil {
+		return nil
+	}
+	d := journal.Decoder{Rest: value}
+	positions := decodePositions(&d)
+	if d.Err != nil {
+		return d.Err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, pos := range positions {
+		if sh.postings != nil && pos < sh.cursor {
+			sh.open[pos] = nil
+		}
+	}
+	return nil
 }
 
 // loadTakings tells the shares of a checkpoint what the windows of its sessions

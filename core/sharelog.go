@@ -59,9 +59,13 @@ func (sh *share) done(r *Router, pos journal.Position) {
 func (sh *share) give(pos journal.Position, s *Session) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if holder, open := sh.open[pos]; !open || holder != s {
-		return
+	if holder, open := sh.open[pos]; open && holder == s {
+		sh.letGo(pos)
 	}
+}
+
+// letGo makes a position that is open free. The caller holds mu.
+func (sh *share) letGo(pos journal.Position) {
 	sh.open[pos] = nil
 	if i, found := slices.BinarySearch(sh.free, pos); !found && sh.known {
 		sh.free = slices.Insert(sh.free, i, pos)
@@ -128,42 +132,75 @@ func (sh *share) reach(r *Router, end journal.Position) {
 	}
 }
 
-// append encodes the cursor and what is open; the positions in without count as done.
-// The caller holds mu.
-//
-//	cursor count { position, each less the one before }*
-func (sh *share) append(dst []byte, without map[journal.Position]bool) []byte {
+// sorted lists what is open, in order. The caller holds mu.
+func (sh *share) sorted() []journal.Position {
 	open := make([]journal.Position, 0, len(sh.open))
 	for pos := range sh.open {
-		if !without[pos] {
-			open = append(open, pos)
-		}
+		open = append(open, pos)
 	}
 	slices.Sort(open)
-	dst = binary.AppendUvarint(dst, uint64(sh.cursor))
-	dst = binary.AppendUvarint(dst, uint64(len(open)))
+	return open
+}
+
+// append encodes the cursor and what is open: cursor positions. The caller holds mu.
+func (sh *share) append(dst []byte) []byte {
+	return appendPositions(binary.AppendUvarint(dst, uint64(sh.cursor)), sh.sorted())
+}
+
+// entries are what a checkpoint keeps of the share: as append encodes it, and what
+// is more than one entry is to hold as appendPositions does. The caller holds mu.
+func (sh *share) entries() (values [][]byte) {
+	if sh.postings == nil {
+		return nil
+	}
+	head := binary.AppendUvarint(nil, uint64(sh.cursor))
+	open := sh.sorted()
+	for {
+		part := open[:min(len(open), maxPostings)]
+		open = open[len(part):]
+		values = append(values, appendPositions(head, part))
+		if head = nil; len(open) == 0 {
+			return values
+		}
+	}
+}
+
+// appendPositions encodes positions, which are in order:
+//
+//	count { position, less the one before }*
+func appendPositions(dst []byte, positions []journal.Position) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(positions)))
 	last := journal.Position(0)
-	for _, pos := range open {
+	for _, pos := range positions {
 		dst = binary.AppendUvarint(dst, uint64(pos-last))
 		last = pos
 	}
 	return dst
 }
 
+// decodePositions reads what appendPositions wrote.
+func decodePositions(d *journal.Decoder) []journal.Position {
+	n := d.Uvarint()
+	if d.Err == nil && n > uint64(len(d.Rest)) {
+		d.Err = fmt.Errorf("%w: a share with %d positions", journal.ErrCorrupt, n)
+	}
+	if d.Err != nil {
+		return nil
+	}
+	positions := make([]journal.Position, 0, n)
+	last := journal.Position(0)
+	for range n {
+		last += journal.Position(d.Uvarint())
+		positions = append(positions, last)
+	}
+	return positions
+}
+
 // apply brings the share up to what append encoded: what is before that cursor
 // and was not open is done. Who has some of it is a stray, if it was
 // not sent it.
 func (sh *share) apply(d *journal.Decoder) (strays []stray, err error) {
-	cursor, n := journal.Position(d.Uvarint()), d.Uvarint()
-	if d.Err == nil && n > uint64(len(d.Rest)) {
-		return nil, fmt.Errorf("%w: a share with %d positions open", journal.ErrCorrupt, n)
-	}
-	open := make(map[journal.Position]bool, n)
-	last := journal.Position(0)
-	for range n {
-		last += journal.Position(d.Uvarint())
-		open[last] = true
-	}
+	cursor, positions := journal.Position(d.Uvarint()), decodePositions(d)
 	if d.Err != nil {
 		return nil, d.Err
 	}
@@ -171,6 +208,10 @@ func (sh *share) apply(d *journal.Decoder) (strays []stray, err error) {
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
 		return nil, nil
+	}
+	open := make(map[journal.Position]bool, len(positions))
+	for _, pos := range positions {
+		open[pos] = true
 	}
 	for pos, holder := range sh.open {
 		if pos >= cursor || open[pos] {
@@ -190,6 +231,34 @@ func (sh *share) apply(d *journal.Decoder) (strays []stray, err error) {
 		sh.cursor, sh.place = cursor, 0
 	}
 	return strays, nil
+}
+
+// applyOpen notes that positions are done, or that nobody has them after all; what
+// lies between the cursor and them was taken, as held says.
+func (sh *share) applyOpen(r *Router, positions []journal.Position, open bool) (strays []stray) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.postings == nil {
+		return nil
+	}
+	for _, pos := range positions {
+		if pos >= sh.cursor {
+			sh.reach(r, pos)
+			sh.cursor = pos + 1
+		}
+		holder, was := sh.open[pos]
+		switch {
+		case open && (!was || holder == returning):
+			sh.letGo(pos)
+		case !open && holder != returning:
+			delete(sh.open, pos)
+			if holder != nil {
+				strays = append(strays, stray{holder, taking{pos, sh.text}, true})
+			}
+		}
+	}
+	sh.markDirty(r)
+	return strays
 }
 
 // shed forgets the oldest of what waits beyond those limits; it says how many.

@@ -165,27 +165,28 @@ func (s *Session) handBack() {
 
 // surrender gives the shares all that another member may be sent, when the session
 // ends (MQTT 5 §4.8.2). What the device was sent at QoS 2 is nobody else's
-// [MQTT-4.8.2-5]. What the journal believes to be sent, for a session that is not
-// durable, and was not, goes on in memory. The caller holds mu.
+// [MQTT-4.8.2-5]. The caller holds mu.
 func (s *Session) surrender() {
-	for e := range s.state.Out.Each {
-		if e == nil || e.QoS < 2 || !session.Offered(e) {
-			continue
-		}
-		s.settle(e)
-		if s.durable || e.Phase != qos.Waiting || e.Dup || e.Value.Pos == 0 || e.Value.Share == "" {
-			continue
-		}
-		m, _ := s.r.frames.message(s.r, e.Value.Pos)
-		sh := s.r.shareOf(e.Value.Share)
-		if m == nil || sh == nil {
-			s.r.Counters.DroppedShared.Add(1)
-			continue
-		}
-		sh.putBack(m.clone())
-		s.r.wakeShare(sh)
-	}
 	s.giveBack(func(e *qos.Entry[session.Item]) bool { return e.QoS < 2 || !session.Offered(e) })
+	back := map[string][]journal.Position{} // of each share, what the journal believes to be sent, and was not
+	for e := range s.state.Out.Each {
+		switch {
+		case e == nil || e.Value.Share == "":
+		case s.durable || e.Phase != qos.Waiting || e.Dup || e.Value.Pos == 0:
+			s.settle(e)
+		default:
+			back[e.Value.Share] = append(back[e.Value.Share], e.Value.Pos)
+			e.Value.Going = false
+		}
+	}
+	for text, positions := range back {
+		slices.Sort(positions)
+		if sh := s.r.shareOf(text); sh != nil {
+			unsent{sh, positions}.reopen(s.r)
+			continue
+		}
+		s.r.Counters.DroppedShared.Add(uint64(len(positions)))
+	}
 }
 
 // giveBack takes the deliveries that came from shares, and that which is true

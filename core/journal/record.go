@@ -24,6 +24,8 @@ const (
 	KindFence    Kind = 11 // the lane of a dead incarnation is closed
 	KindHandled  Kind = 13 // PacketID is how many of the publisher's stanzas are handled (XEP-0198)
 	KindShare    Kind = 14 // Body is a shared subscription, and what of the log its members have not acknowledged
+	KindDone     Kind = 15 // Body is a shared subscription, and some positions that are nobody's to deliver any more
+	KindOpen     Kind = 16 // Body is a shared subscription, and positions of a KindDone that nobody was sent: others may have them
 	KindFired    Kind = 12 // a will that is published; Body is the message, as in KindPub
 )
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -261,17 +263,29 @@ func (g *gappyLog) tail(ctx context.Context, from uint64) (<-chan storedFrame, f
 	if g.feeds.Add(1) > 3 {
 		return frames, stop, err
 	}
+	n := 0
+	out, stop := without(frames, stop, func(storedFrame) bool {
+		if n++; n != 2 && n <= 4 {
+			return false
+		}
+		g.gaps.Add(1)
+		return true
+	})
+	return out, stop, err
+}
+
+// without is a feed less those frames that drop is true for.
+func without(frames <-chan storedFrame, stop func(), drop func(storedFrame) bool) (<-chan storedFrame, func()) {
 	out := make(chan storedFrame) // sent by the goroutine below, never closed
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for n := 1; ; n++ {
+		for {
 			select {
 			case <-quit:
 				return
 			case f := <-frames:
-				if n == 2 || n > 4 {
-					g.gaps.Add(1)
+				if drop(f) {
 					continue
 				}
 				select {
@@ -281,5 +295,68 @@ func (g *gappyLog) tail(ctx context.Context, from uint64) (<-chan storedFrame, f
 			}
 		}
 	}()
-	return out, func() { close(quit); <-ended; stop() }, err
+	return out, func() { close(quit); <-ended; stop() }
+}
+
+// A damagedLog cannot give one frame any more, the newest of those there.
+type damagedLog struct {
+	*memLane
+	seq uint64
+}
+
+func (d *damagedLog) next(ctx context.Context, from uint64) (uint64, error) {
+	if from == d.seq {
+		from++
+	}
+	return d.memLane.next(ctx, from)
+}
+
+func (d *damagedLog) read(ctx context.Context, seq uint64) ([]byte, error) {
+	if seq == d.seq {
+		return nil, core.ErrGone
+	}
+	return d.memLane.read(ctx, seq)
+}
+
+func (d *damagedLog) tail(ctx context.Context, from uint64) (<-chan storedFrame, func(), error) {
+	frames, stop, err := d.memLane.tail(ctx, from)
+	out, stop := without(frames, stop, func(f storedFrame) bool { return f.seq == d.seq })
+	return out, stop, err
+}
+
+func TestFollowPassesADamagedNewestFrame(t *testing.T) {
+	m := NewMemory()
+	f := follow(t, m, 1)
+	for _, record := range []string{"a", "b", "c"} {
+		await(t, mustAppend(t, m, record))
+	}
+	f.stop()
+	closeNode(t, m)
+
+	var said strings.Builder
+	j := startLog(&damagedLog{&memLane{m.log, "s"}, 3}, defaultLimits(), slog.New(slog.NewTextHandler(&said, nil)))
+	j.every = 20 * time.Millisecond
+	f = &follower{t: t, records: map[journal.Position]string{}, lock: make(chan struct{}, 1), caught: make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() { ended <- j.Follow(t.Context(), 1, f) }()
+	select {
+	case <-f.caught:
+	case <-time.After(30 * time.Second):
+		t.Fatal("it never caught up with the log")
+	}
+	ch := make(chan outcome, 1)
+	if err := j.Append([]byte("d"), func(p journal.Position, err error) { ch <- outcome{p, err} }); err != nil {
+		t.Fatal(err)
+	}
+	await(t, ch)
+	j.stop(t.Context())
+	if err := <-ended; !errors.Is(err, core.ErrStopped) {
+		t.Errorf("follow: %v", err)
+	}
+	if got := f.all(); !slices.Equal(got, []string{"a", "b", "d"}) {
+		t.Errorf("followed %q", got)
+	}
+	if !strings.Contains(said.String(), "frames that it held are lost") || !strings.Contains(said.String(), "from=3 to=3") {
+		t.Errorf("the log says %s", said.String())
+	}
 }

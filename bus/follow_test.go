@@ -83,13 +83,11 @@ func TestFollowerIsCalledInOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "the records are stored", func() bool {
-			if _, err := n.Journal().Read(t.Context(), 2); err == nil {
-				return true
-			}
-			frame, _ := n.Journal().Read(t.Context(), 1)
-			recs, _ := journal.Split(frame)
-			return len(recs) == 2
+		lane := n.Journal().(*Log).lane
+		eventually(t, "the lane knows that the records are stored", func() bool {
+			lane.mu.Lock()
+			defer lane.mu.Unlock()
+			return len(lane.batches) > 0 && lane.decided == len(lane.batches)
 		})
 		ended := make(chan error, 1)
 		go func() { ended <- n.Journal().Follow(t.Context(), 1, r) }()

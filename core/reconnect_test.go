@@ -1,10 +1,13 @@
 package core_test
 
 import (
+	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"pushhub/bus"
 	"pushhub/core"
@@ -88,4 +91,34 @@ func TestWhatWasPutAsideComesWithAResumedStream(t *testing.T) {
 	again := h.attach(core.Attach{Address: core.Address{Account: "ada", Resource: "y"}, Shared: true, Silent: true, Protocol: "xmpp"})
 	p.mail("ada", "y", "2 for y")
 	again.expect(t, "1 for y", "2 for y")
+}
+
+// Of two connections that want a session the journal has the claim of the first,
+// and refuses the second: neither is let in, and nothing of them stays.
+func TestRefusedClaimLeavesNothingBehind(t *testing.T) {
+	store := bus.NewMemory()
+	h := newHub(t, store)
+	watch := h.attach(durable("u", "watch"))
+	watch.subscribe(core.Subscription{Filter: "will", QoS: 1})
+	store.Hold()
+	var b core.Batch
+	first, second := make(chan error, 1), make(chan error, 1)
+	req := willedBy("of the first")
+	req.Device, req.Expiry = newDevice(), time.Millisecond
+	h.Attach(&b, req, func(_ *core.Batch, _ *core.Attachment, _ bool, err error) { first <- err })
+	req = willedBy(strings.Repeat("x", 2<<20)) // more than a record holds
+	req.Device = newDevice()
+	h.Attach(&b, req, func(_ *core.Batch, _ *core.Attachment, _ bool, err error) { second <- err })
+	if err := <-second; !errors.Is(err, core.ErrQuota) {
+		t.Errorf("second connection: %v", err)
+	}
+	store.Release()
+	if err := <-first; !errors.Is(err, core.ErrTakenOver) {
+		t.Errorf("first connection: %v", err)
+	}
+	until(t, "the end of the session that nobody is on", func() bool { return h.Counters.SessionsExpired.Load() == 1 })
+	h, _ = h.crash(store)
+	watch = h.attach(durable("u", "watch"))
+	h.attach(clean("u", "p")).publish("will", "end", 1, false)
+	watch.expect(t, "end")
 }

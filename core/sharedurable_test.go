@@ -566,3 +566,28 @@ func TestJournalIsToldOfALargeGroupInFewBytes(t *testing.T) {
 		t.Errorf("%d large SHARE records, want at most %d", large, most)
 	}
 }
+
+// What waits is counted in bytes, too; there has to be room for the newest.
+func TestGroupLosesTheOldestBeyondItsBytes(t *testing.T) {
+	h := newHubWith(t, bus.NewMemory(), core.Options{OfflineBytes: 10 << 10})
+	a, p := h.attach(durable("u", "a")), h.attach(clean("u", "p"))
+	a.subscribe(shared(1))
+	a.leave(true)
+	for i := range 25 {
+		p.publish("t", fmt.Sprintf("%02d%01022d", i, 0), 1, false)
+	}
+	until(t, "16 dropped", func() bool { return h.Counters.DroppedOffline.Load() >= 16 })
+	a = h.attach(durable("u", "a"))
+	p.publish("t", "end", 1, false)
+	a.until(t, "the newest", func() bool { return len(a.got) > 0 && a.got[len(a.got)-1].Payload == "end" })
+	a.set(func(d *device) {
+		for i, x := range d.got[:len(d.got)-1] {
+			if want := fmt.Sprintf("%02d", 25-len(d.got)+1+i); x.Payload[:2] != want {
+				t.Errorf("delivery %d is %s, want %s", i, x.Payload[:2], want)
+			}
+		}
+		if n := len(d.got) - 1; n < 8 || n > 9 {
+			t.Errorf("%d messages of about 1 KiB were left, want those of 10 KiB", n)
+		}
+	})
+}

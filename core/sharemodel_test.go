@@ -307,7 +307,9 @@ func TestGroupLosesNothing(t *testing.T) {
 		defer func() { r.hub.kill() }()
 		for _, m := range []*member{
 			{id: "anchor", qos: 2, durable: true}, // whose session lasts, so that messages wait
-			{id: "one", qos: 1, durable: true}, {id: "two", qos: 2, durable: true}, {id: "clean", qos: 1},
+			{id: "one", qos: 1, durable: true},
+			{id: "two", qos: 2, durable: true},
+			{id: "clean", qos: 1},
 			{id: "clean2", qos: 2},
 		} {
 			m.ledger, m.received = l, map[uint16]bool{}

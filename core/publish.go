@@ -154,7 +154,7 @@ func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, tok
 	}
 	a.r.Counters.Published.Add(1)
 	if m.QoS == 2 {
-		return a.publishOnce(m, packet, token)
+		return a.publishOnce(b, rt, m, packet, token)
 	}
 	if m.QoS == 0 && m.Resource != "" && a.r.direct(b, rt, m) {
 		return false, nil
@@ -181,20 +181,34 @@ func (a *Attachment) stored(token uint64) func(journal.Position, error) {
 	return func(_ journal.Position, err error) { a.dev.Stored(&a.r.tail.batch, token, err) }
 }
 
-// publishOnce stores a QoS 2 message with its packet id, in one record. A
-// duplicate is not published again [MQTT-4.3.3-10]; when the first one is yet to
-// be stored, it comes to the same as that. The session is locked until the
-// record is queued: whoever takes the session over has its claim behind it.
-func (a *Attachment) publishOnce(m *Message, packet uint16, token uint64) (pending bool, err error) {
-	s, r := a.session, a.r
+// publishOnce publishes a QoS 2 message unless it is a duplicate [MQTT-4.3.3-10].
+func (a *Attachment) publishOnce(b *Batch, rt *Route, m *Message, packet uint16, token uint64) (pending bool, err error) {
+	s := a.session
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if a.over {
+		s.mu.Unlock()
 		return false, ErrTakenOver
 	}
 	if _, dup := s.state.Inbound[packet]; dup {
+		s.mu.Unlock()
 		return false, nil
 	}
+	// Nothing of it outlives the hub when no session does that has to do with it.
+	if !s.durable && !m.Retain && len(rt.filters) == 0 && len(a.storing) == 0 {
+		s.state.Receive(packet)
+		s.mu.Unlock()
+		a.r.deliverOnline(b, rt, m)
+		return false, nil
+	}
+	defer s.mu.Unlock()
+	return a.storeOnce(m, packet, token)
+}
+
+// storeOnce stores a QoS 2 message with its packet id, in one record. A duplicate
+// of one that is yet to be stored comes to the same as that. The caller holds the
+// session's mu, so that whoever takes the session over has its claim behind the record.
+func (a *Attachment) storeOnce(m *Message, packet uint16, token uint64) (pending bool, err error) {
+	s, r := a.session, a.r
 	if also, storing := a.storing[packet]; storing {
 		a.storing[packet] = append(also, token)
 		return true, nil

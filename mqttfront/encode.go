@@ -34,6 +34,13 @@ func encode(kind, version byte, fill func(*packets.Packet)) []byte {
 
 // connack is the CONNACK of a client that is let in.
 func (e *engine) connack(present bool) []byte {
+	if e.version < 5 {
+		packet := []byte{packets.Connack << 4, 2, 0, 0}
+		if present {
+			packet[2] = 1
+		}
+		return packet
+	}
 	g, opt := e.greeting, &e.front.opt
 	return encode(packets.Connack, e.version, func(p *packets.Packet) {
 		p.SessionPresent = present

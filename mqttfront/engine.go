@@ -2,6 +2,7 @@ package mqttfront
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,7 @@ var (
 	// errBusy asks for the same frame again when the core may have room.
 	errBusy = errors.New("mqtt: the journal is behind")
 	// errDisconnected is why a connection ended that the client ended by DISCONNECT.
-	errDisconnected = errors.New("mqtt: the client disconnected")
+	errDisconnected = fmt.Errorf("mqtt: the client disconnected: %w", wire.ErrGoodbye)
 	// errSilent is why a connection ended on which no CONNECT came.
 	errSilent = errors.New("mqtt: no CONNECT in time")
 	// errKeepalive is why a connection ended that was silent for too long.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,63 +16,126 @@ import (
 // protocols have keepalives of their own.
 const keepIdle = 600
 
-// polling prepares a listener whose connections are served by event loops, and
-// returns what accepts all that wait there; nil when that cannot be.
-func (s *Server) polling(ln *net.TCPListener) (next func() error) {
-	raw, err := s.socketOf(ln)
-	if err == nil {
-		err = s.startLoops()
-	}
+// acceptTurns is how many connections are accepted before others have their turn.
+const acceptTurns = 64
+
+// A door is a listening socket in an event loop, which accepts what comes and
+// serves it. Each loop has one of its own, with a descriptor of its own.
+type door struct {
+	server *Server
+	loop   *loop
+	fd     int           // -1: closed
+	shut   chan struct{} // closed by the loop when it has closed the descriptor
+
+	// The loop's own.
+	watched bool          // the poller knows it
+	pause   time.Duration // after the last failure
+
+	posted bool // guarded by loop.mu
+}
+
+// acceptPolled has the event loops accept what comes to a listener, until
+// Shutdown; false when that cannot be.
+func (s *Server) acceptPolled(ln *net.TCPListener) (served bool) {
+	doors, err := s.openDoors(ln)
 	if err != nil {
 		s.opt.Log.Warn("connections are served by goroutines, since event loops cannot be had", "err", err)
-		return nil
+		return false
 	}
-	return func() error {
-		var failure error
-		err := raw.Read(func(lfd uintptr) (done bool) {
-			for {
-				fd, from, err := unix.Accept4(int(lfd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-				switch {
-				case err == nil:
-					s.startPolled(fd, peerOf(from))
-					s.admit.wait(s.stop)
-					if s.stopping() {
-						return true
-					}
-				case errors.Is(err, unix.EAGAIN):
-					return false
-				case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
-					failure = err
-					return true
-				}
+	_ = ln.Close() // the socket stays open, and net does not wake for it any more
+	for _, d := range doors {
+		d.loop.postDoor(d)
+	}
+	<-s.stop
+	for _, d := range doors {
+		d.loop.postDoor(d)
+		<-d.shut
+	}
+	return true
+}
+
+func (s *Server) openDoors(ln *net.TCPListener) (doors []*door, err error) {
+	if err := s.startLoops(); err != nil {
+		return nil, err
+	}
+	for _, l := range s.loops {
+		fd, err := copySocket(ln)
+		if err != nil {
+			for _, d := range doors {
+				_ = unix.Close(d.fd) // nobody listens to it
 			}
-		})
-		return errors.Join(err, failure)
+			return nil, err
+		}
+		doors = append(doors, &door{server: s, loop: l, fd: fd, shut: make(chan struct{})})
+	}
+	return doors, nil
+}
+
+// posting opens the door, again after a pause, or shuts it for good.
+func (d *door) posting() {
+	switch {
+	case d.server.stopping():
+		d.close()
+	case !d.watched:
+		d.loop.doors[int32(d.fd)] = d
+		d.watch()
 	}
 }
 
-// socketOf is the listener's socket, by a descriptor of its own: net lets nobody
-// accept on its own but by way of a net.Conn, which costs a connection several
-// system calls. Shutdown closes it.
-func (s *Server) socketOf(ln *net.TCPListener) (syscall.RawConn, error) {
-	f, err := ln.File()
-	if err != nil {
-		return nil, err
+func (d *door) watch() {
+	const one = unix.EPOLLIN | unix.EPOLLEXCLUSIVE // of the loops
+	err := unix.EpollCtl(d.loop.epfd, unix.EPOLL_CTL_ADD, d.fd, &unix.EpollEvent{Events: one, Fd: int32(d.fd)})
+	if d.watched = err == nil; !d.watched {
+		d.retry(err)
 	}
-	s.mu.Lock()
-	s.sockets = append(s.sockets, f)
-	stopped := s.stopped
-	s.mu.Unlock()
-	if stopped {
-		_ = f.Close() // nobody else does any more
+}
+
+func (d *door) close() {
+	if d.fd < 0 {
+		return
 	}
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
+	delete(d.loop.doors, int32(d.fd))
+	_ = unix.Close(d.fd) // it is out of the poller with that
+	d.fd = -1
+	close(d.shut)
+}
+
+// rest has the loop not look at the door for so long: others wait in the kernel's queue.
+func (d *door) rest(pause time.Duration) {
+	if d.watched {
+		_ = unix.EpollCtl(d.loop.epfd, unix.EPOLL_CTL_DEL, d.fd, nil)
+		d.watched = false
 	}
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = setOptions(int(fd)) })
-	return raw, errors.Join(err, failed)
+	time.AfterFunc(pause, func() { d.loop.postDoor(d) })
+}
+
+func (d *door) retry(err error) {
+	d.pause = nextPause(d.pause)
+	d.server.opt.Log.Warn("accepting connections", "err", err, "retry_in", d.pause)
+	d.rest(d.pause)
+}
+
+// event is the poller's word that somebody knocks.
+func (d *door) event() {
+	for range acceptTurns {
+		fd, from, err := syscall.Accept4(d.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC) // unix's asks for the socket's protocol, too
+		switch {
+		case err == nil:
+			d.pause = 0
+			if p := d.server.newPolled(d.loop, fd, peerOf(from)); p != nil {
+				p.add()
+			}
+			if pause := d.server.admit.pause(); pause > 0 {
+				d.rest(pause)
+				return
+			}
+		case errors.Is(err, unix.EAGAIN):
+			return
+		case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
+			d.retry(err) // out of descriptors, perhaps
+			return
+		}
+	}
 }
 
 // setOptions sets what accepted sockets inherit from their listener.
@@ -121,18 +185,18 @@ func (s *Server) stopLoops() {
 	s.running.Wait()
 }
 
-// startPolled serves an accepted socket on a loop.
-func (s *Server) startPolled(fd int, from netip.AddrPort) {
-	l := s.loops[int(s.turn.Add(1))%len(s.loops)]
+// newPolled makes a connection of an accepted socket, for a loop to serve; nil when
+// it is over a limit.
+func (s *Server) newPolled(l *loop, fd int, from netip.AddrPort) *polled {
 	c := newConn(s)
 	p := &polled{c: c, loop: l, fd: fd, addr: from}
 	c.t, c.from = p, placeOf(from.Addr())
 	c.handler = s.opt.New(c)
 	if !s.add(c) {
-		_ = unix.Close(fd) // it was over the limit
-		return
+		_ = unix.Close(fd) // nothing was written to it
+		return nil
 	}
-	l.post(p)
+	return p
 }
 
 // adopt serves a connection that was read from before on a loop, as one from that
@@ -148,12 +212,15 @@ func (s *Server) adopt(nc net.Conn, from net.Addr) bool {
 		return false
 	}
 	_ = tcp.Close() // the copy stays open
-	s.startPolled(fd, peer.AddrPort())
+	l := s.loops[int(s.turn.Add(1))%len(s.loops)]
+	if p := s.newPolled(l, fd, peer.AddrPort()); p != nil {
+		l.post(p)
+	}
 	return true
 }
 
-// copySocket is a descriptor of our own of a connection's socket.
-func copySocket(tcp *net.TCPConn) (fd int, err error) {
+// copySocket is a descriptor of our own of a socket, or a listener's.
+func copySocket(tcp syscall.Conn) (fd int, err error) {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -170,11 +237,11 @@ func copySocket(tcp *net.TCPConn) (fd int, err error) {
 	return fd, nil
 }
 
-func peerOf(a unix.Sockaddr) netip.AddrPort {
+func peerOf(a syscall.Sockaddr) netip.AddrPort {
 	switch a := a.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
 	}
 	return netip.AddrPort{}

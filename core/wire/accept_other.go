@@ -7,7 +7,7 @@ import "net"
 // A loop is Linux's; elsewhere goroutines serve all connections.
 type loop struct{}
 
-func (*Server) polling(*net.TCPListener) (next func() error) { return nil }
+func (*Server) acceptPolled(*net.TCPListener) (served bool) { return false }
 
 func (*Server) stopLoops() {}
 

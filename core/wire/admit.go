@@ -34,24 +34,32 @@ func newAdmission(opt Options) *admission {
 // comes back after a restart would come again at once, and pay for its TLS
 // handshakes again; what is accepted should get as far as its login.
 func (a *admission) wait(stop <-chan struct{}) {
-	if a.pace.bucket == nil {
-		return
-	}
-	a.pace.Lock()
-	now := time.Now()
-	a.pace.bucket.Take(now, 1)
-	pause := a.pace.bucket.Wait(now)
-	a.pace.Unlock()
+	pause := a.pause()
 	if pause == 0 {
 		return
 	}
-	a.waited.Add(1)
 	t := time.NewTimer(pause)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-stop:
 	}
+}
+
+// pause is for how long a listener is to rest after a connection.
+func (a *admission) pause() time.Duration {
+	if a.pace.bucket == nil {
+		return 0
+	}
+	a.pace.Lock()
+	defer a.pace.Unlock()
+	now := time.Now()
+	a.pace.bucket.Take(now, 1)
+	pause := a.pace.bucket.Wait(now)
+	if pause > 0 {
+		a.waited.Add(1)
+	}
+	return pause
 }
 
 // enter counts a connection in, unless its address has as many as it may.

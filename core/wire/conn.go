@@ -23,7 +23,8 @@ type Handler interface {
 	// Input takes all bytes that have arrived and were not used yet, and returns
 	// how many it used; the rest is given again with more behind. data is valid
 	// during the call only. The error may be ErrPause or ErrStartTLS; any other
-	// ends the connection once the out-queue is written. Calls do not overlap.
+	// ends the connection once the out-queue is written, one that wraps ErrGoodbye
+	// without waiting for the peer's end. Calls do not overlap.
 	Input(b *core.Batch, data []byte) (n int, err error)
 	// Written is told how many bytes were written in total, after each write, by
 	// whoever wrote; it may append more and call the router.
@@ -40,6 +41,9 @@ var (
 	// ErrStartTLS is returned by Input when what is queued shall be written and
 	// TLS negotiated next. Bytes that came after what Input used end the connection.
 	ErrStartTLS = errors.New("wire: TLS is next")
+	// ErrGoodbye is returned by Input when the peer has said that it sends and
+	// expects nothing more.
+	ErrGoodbye = errors.New("wire: the peer has said goodbye")
 	// ErrClosed is why a connection ended when its peer, or Close(nil), ended it.
 	ErrClosed = errors.New("wire: connection closed")
 	// ErrInjected is why STARTTLS failed: bytes were sent before the handshake.
@@ -72,6 +76,7 @@ type Conn struct {
 	dirty   bool // something was appended since the last Flush
 	closing bool // no more is appended; hang up when all is written
 	hungUp  bool
+	goodbye bool // the peer waits for nothing more
 	killed  bool // the socket is to be closed, whatever is left to write
 	cause   error
 	queued  int // bytes in out and in the hands of the writer
@@ -161,6 +166,10 @@ func (c *Conn) take() *buffer {
 	defer c.mu.Unlock()
 	b := c.out
 	c.out = nil
+	if b != nil && len(b.b) == 0 {
+		b.free()
+		b = nil
+	}
 	if b == nil {
 		c.busy = false
 	}
@@ -189,17 +198,18 @@ func (c *Conn) broken(err error) {
 	c.fail(err)
 }
 
-// settle is called by who was the writer: it hangs up when that is due.
+// settle is called by who was the writer: it hangs up when that is due. Where the
+// peer waits for nothing, the socket is closed instead.
 func (c *Conn) settle() {
 	c.mu.Lock()
 	due := c.closing && !c.hungUp && !c.busy && !c.clogged
 	c.hungUp = c.hungUp || due
-	t := c.t
+	t, goodbye := c.t, c.goodbye
 	c.mu.Unlock()
 	if !due {
 		return
 	}
-	if t.hangUp() != nil {
+	if goodbye || t.hangUp() != nil {
 		c.kill()
 		return
 	}
@@ -224,6 +234,11 @@ func (c *Conn) give(b *core.Batch, data []byte) verdict {
 		return negotiateTLS
 	}
 	c.rest = nil
+	if errors.Is(err, ErrGoodbye) {
+		c.mu.Lock()
+		c.goodbye = true
+		c.mu.Unlock()
+	}
 	b.Flush() // the last bytes, in order
 	c.Close(err)
 	return readOn
@@ -245,6 +260,13 @@ func (c *Conn) isClosing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.closing
+}
+
+// dead reports whether the socket is to be closed.
+func (c *Conn) dead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.killed
 }
 
 // heard notes that n bytes came.
@@ -275,8 +297,10 @@ func (c *Conn) Close(cause error) {
 		c.cause = cause
 	}
 	c.mu.Unlock()
-	time.AfterFunc(lingerTime, c.kill)
 	c.Flush()
+	if !c.dead() {
+		time.AfterFunc(lingerTime, c.kill)
+	}
 }
 
 // fail notes the first cause; the caller holds mu.

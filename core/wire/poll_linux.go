@@ -29,6 +29,7 @@ const (
 type loop struct {
 	epfd, wakefd int
 	conns        map[int32]*polled // by descriptor; the loop's own
+	doors        map[int32]*door   // the same
 	batch        core.Batch
 	buf          []byte // of one read
 	taken        int    // bytes of input since the last flush
@@ -37,6 +38,7 @@ type loop struct {
 
 	mu      sync.Mutex // guards what follows, and that wakefd is ours
 	posts   []*polled  // connections that want to be looked at
+	knocks  []*door    // doors that do
 	stopped bool
 	closed  bool
 }
@@ -54,7 +56,7 @@ func newLoop() (*loop, error) {
 		_ = unix.Close(epfd) // nothing is in it
 		return nil, fmt.Errorf("making an event loop: %w", err)
 	}
-	return &loop{epfd: epfd, wakefd: wakefd, conns: map[int32]*polled{}, buf: make([]byte, readSize)}, nil
+	return &loop{epfd: epfd, wakefd: wakefd, conns: map[int32]*polled{}, doors: map[int32]*door{}, buf: make([]byte, readSize)}, nil
 }
 
 // run serves until stop was called and no connection is left.
@@ -70,6 +72,8 @@ func (l *loop) run() {
 			if p := l.conns[ev.Fd]; p != nil {
 				p.event(ev.Events)
 				l.flush(roundBytes)
+			} else if d := l.doors[ev.Fd]; d != nil {
+				d.event()
 			}
 		}
 		l.flush(0)
@@ -84,7 +88,7 @@ func (l *loop) patience() int {
 	l.asleep.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.posts) > 0 || l.stopped {
+	if len(l.posts)+len(l.knocks) > 0 || l.stopped {
 		l.asleep.Store(false)
 		return 0
 	}
@@ -99,18 +103,24 @@ func (l *loop) flush(limit int) {
 	}
 }
 
-// look serves the connections that were posted; it reports whether all is over.
+// look serves the connections and doors that were posted; it reports whether all is over.
 func (l *loop) look() (over bool) {
 	l.mu.Lock()
-	posts := l.posts
-	l.posts = nil
+	posts, knocks := l.posts, l.knocks
+	l.posts, l.knocks = nil, nil
 	for _, p := range posts {
 		p.posted = false
 	}
-	if over = l.stopped && len(posts) == 0 && len(l.conns) == 0; over {
+	for _, d := range knocks {
+		d.posted = false
+	}
+	if over = l.stopped && len(posts)+len(knocks) == 0 && len(l.conns)+len(l.doors) == 0; over {
 		l.close()
 	}
 	l.mu.Unlock()
+	for _, d := range knocks {
+		d.posting()
+	}
 	for _, p := range posts {
 		p.posting()
 		l.flush(roundBytes)
@@ -137,7 +147,22 @@ func (l *loop) post(p *polled) {
 	l.wake()
 }
 
-// stop ends the loop once its connections have ended.
+// postDoor has the loop look at a door soon.
+func (l *loop) postDoor(d *door) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed: // it never got there
+		d.close()
+		return
+	case !d.posted:
+		d.posted = true
+		l.knocks = append(l.knocks, d)
+	}
+	l.wake()
+}
+
+// stop ends the loop once its connections have ended, and its doors are shut.
 func (l *loop) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

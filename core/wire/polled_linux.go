@@ -184,6 +184,9 @@ func (p *polled) read(short bool) {
 		c.heard(n)
 		p.loop.taken += n
 		p.give(buf[:held+n])
+		if c.dead() {
+			p.end(ErrClosed)
+		}
 	}
 }
 
@@ -215,7 +218,8 @@ func (p *polled) give(data []byte) {
 // posting does what was asked of the loop.
 func (p *polled) posting() {
 	c := p.c
-	if !p.added {
+	fresh := !p.added
+	if fresh {
 		p.add()
 	}
 	p.writable() // of what its turn did not suffice for
@@ -232,7 +236,7 @@ func (p *polled) posting() {
 		p.paused = false
 		p.give(c.rest)
 		p.read(false)
-	default:
+	case !fresh: // else the poller tells at once what there is
 		p.read(false)
 	}
 }

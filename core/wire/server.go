@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -50,8 +49,7 @@ type Server struct {
 	conns     map[*Conn]struct{}
 	held      map[net.Conn]struct{} // those whose PROXY header is awaited
 	listeners []net.Listener
-	sockets   []io.Closer // of listeners that event loops serve
-	loops     []*loop     // of plain TCP connections
+	loops     []*loop // of plain TCP connections
 	stopped   bool
 	accepted  uint64
 	past      Moved // by connections that have ended
@@ -88,12 +86,11 @@ func (s *Server) accept(ln net.Listener, how Opening) error {
 	}
 	s.listeners = append(s.listeners, ln)
 	s.mu.Unlock()
-	if tcp, ok := ln.(*net.TCPListener); ok && how == (Opening{}) {
-		if next := s.polling(tcp); next != nil {
-			return s.acceptAll(ln, next)
-		}
+	if tcp, ok := ln.(*net.TCPListener); ok && how == (Opening{}) && s.acceptPolled(tcp) {
+		return nil
 	}
-	return s.acceptAll(ln, func() error {
+	pause := time.Duration(0)
+	for {
 		nc, err := ln.Accept()
 		switch {
 		case err == nil && how.Proxy:
@@ -102,26 +99,15 @@ func (s *Server) accept(ln net.Listener, how Opening) error {
 			s.start(nc, how)
 		}
 		if err == nil {
-			s.admit.wait(s.stop)
-		}
-		return err
-	})
-}
-
-// acceptAll calls next, which accepts a connection or more, until the listener is closed.
-func (s *Server) acceptAll(ln net.Listener, next func() error) error {
-	pause := time.Duration(0)
-	for {
-		err := next()
-		if err == nil {
 			pause = 0
+			s.admit.wait(s.stop)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || s.stopping() {
 			return nil
 		}
 		// Out of descriptors, or a peer that has gone: neither may end the listener.
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		pause = nextPause(pause)
 		s.opt.Log.Warn("accepting a connection", "listener", ln.Addr().String(), "err", err, "retry_in", pause)
 		select {
 		case <-time.After(pause):
@@ -129,6 +115,11 @@ func (s *Server) acceptAll(ln net.Listener, next func() error) error {
 			return nil
 		}
 	}
+}
+
+// nextPause is how long to wait before accepting again, after a pause.
+func nextPause(pause time.Duration) time.Duration {
+	return min(max(2*pause, 5*time.Millisecond), time.Second)
 }
 
 func (s *Server) stopping() bool {
@@ -243,11 +234,7 @@ func (s *Server) Shutdown(ctx context.Context, bye func(Handler)) error {
 	for nc := range s.held {
 		nc.Close()
 	}
-	sockets := s.sockets
 	s.mu.Unlock()
-	for _, socket := range sockets {
-		_ = socket.Close() // nothing was written to it
-	}
 	for _, c := range s.all() {
 		bye(c.handler)
 	}

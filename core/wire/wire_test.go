@@ -428,3 +428,39 @@ func TestQueueKeepsItsBytesAsItGrows(t *testing.T) {
 		t.Fatalf("other bytes arrived than were queued, %v", err)
 	}
 }
+
+// Who has said goodbye gets what is left, and is not waited for.
+func TestGoodbyeEndsTheConnectionAtOnce(t *testing.T) {
+	for _, size := range []int{3, 4 << 20} {
+		s := serve(t, Options{QueueBytes: 8 << 20}, func(h *peerHandler, b *core.Batch, data []byte) (int, error) {
+			h.send(b, bytes.Repeat([]byte("z"), size))
+			return len(data), fmt.Errorf("over: %w", ErrGoodbye)
+		})
+		c := s.dial(t)
+		write(t, c, "bye")
+		if got, err := io.ReadAll(c); err != nil || len(got) != size {
+			t.Errorf("read %d bytes of %d, %v", len(got), size, err)
+		}
+		h := <-s.handlers
+		select {
+		case err := <-h.closed:
+			if !errors.Is(err, ErrGoodbye) {
+				t.Errorf("closed because of %v", err)
+			}
+		case <-time.After(lingerTime / 2):
+			t.Error("it still waits for the peer's end")
+		}
+	}
+}
+
+func TestTCPConnectionsThatComeTooFastWait(t *testing.T) {
+	s := serve(t, Options{ConnRate: 20}, echoLines)
+	for range 25 {
+		c := s.dial(t)
+		write(t, c, "x\n")
+		expect(t, c, "x\n")
+	}
+	if n := s.Waited(); n < 4 {
+		t.Errorf("%d waited, want 4 or more", n)
+	}
+}

@@ -431,11 +431,7 @@ func TestResumeNeedsTheSessionsTag(t *testing.T) {
 func TestStuckDeviceHoldsUpNoOtherOfItsAccount(t *testing.T) {
 	h := newHub(t, bus.NewMemory())
 	h.register("ada", "bob")
-	join := func(res string) *client {
-		h.online("ada", res)
-		return h.attach(core.Attach{Address: core.Address{Account: "ada", Resource: res}, Shared: true, Protocol: "xmpp"})
-	}
-	x, y := join("x"), join("y")
+	x, y := h.join("ada", "x"), h.join("ada", "y")
 	p := h.attach(clean("bob", "p"))
 	x.set(func(d *device) { d.ack = true })
 	y.set(func(d *device) { d.full = true })
@@ -467,11 +463,7 @@ func TestStuckDeviceHoldsUpNoOtherOfItsAccount(t *testing.T) {
 func TestMessageToOneDeviceOfAnAccount(t *testing.T) {
 	h := newHub(t, bus.NewMemory())
 	h.register("ada", "bob")
-	join := func(res string) *client {
-		h.online("ada", res)
-		return h.attach(core.Attach{Address: core.Address{Account: "ada", Resource: res}, Shared: true, Protocol: "xmpp"})
-	}
-	x, y := join("x"), join("y")
+	x, y := h.join("ada", "x"), h.join("ada", "y")
 	p := h.attach(clean("bob", "p"))
 	p.mail("ada", "y", "for y")
 	p.mail("ada", "", "for all")

@@ -20,6 +20,13 @@ func (h *hub) online(account, resource string) *client {
 	return c
 }
 
+// join is online on the account's own session, beside its other devices.
+func (h *hub) join(account, resource string) *client {
+	h.t.Helper()
+	h.online(account, resource)
+	return h.attach(core.Attach{Address: core.Address{Account: account, Resource: resource}, Shared: true, Protocol: "xmpp"})
+}
+
 func (h *hub) link(one, other string) {
 	h.t.Helper()
 	done := make(chan error, 1)

@@ -75,11 +75,7 @@ func willedBy(payload string) core.Attach {
 func TestWhatWasPutAsideComesWithAResumedStream(t *testing.T) {
 	h := newHub(t, bus.NewMemory())
 	h.register("ada", "bob")
-	join := func(res string) *client {
-		h.online("ada", res)
-		return h.attach(core.Attach{Address: core.Address{Account: "ada", Resource: res}, Shared: true, Protocol: "xmpp"})
-	}
-	x, y := join("x"), join("y")
+	x, y := h.join("ada", "x"), h.join("ada", "y")
 	p := h.attach(clean("bob", "p"))
 	x.set(func(d *device) { d.ack = true })
 	y.set(func(d *device) { d.full = true })

@@ -346,6 +346,42 @@ func TestTakeoverOverTheWire(t *testing.T) {
 	second.quiet()
 }
 
+// What a member of a share refuses is discarded [MQTT-4.8.2-6]: neither another
+// member nor the same one, when it is back, is sent it.
+func TestRefusedByAMemberIsNobodyElses(t *testing.T) {
+	for qos, refusal := range map[int]string{1: "40", 2: "50"} {
+		for name, flags := range map[string]byte{"durable": 0, "clean": 2} {
+			t.Run(fmt.Sprint(name, " QoS ", qos), func(t *testing.T) {
+				h := startHub(t, mqttfront.Options{})
+				join := func(id string) *peer {
+					p := h.dial(5, flags, id, connack5)
+					p.send("82", fmt.Sprintf("0001 00 000a %x %02x", "$share/g/t", qos))
+					p.want(fmt.Sprintf("9004 0001 00 %02x", qos))
+					return p
+				}
+				a := join("a")
+				pub := h.dial(4, 2, "p", connack)
+				pub.send(fmt.Sprintf("3%d", 2*qos), "0001 74 0007 6e6f")
+				pub.want(fmt.Sprintf("%s 0007", map[int]string{1: "4002", 2: "5002"}[qos]))
+				a.want(fmt.Sprintf("3%d08 0001 74 0001 00 6e6f", 2*qos))
+				b := join("b")
+				a.send(refusal, "0001 80")
+				a.quiet()
+				a.send("e0", "")
+				if _, err := io.ReadAll(a); err != nil {
+					t.Error(err)
+				}
+				pub.send("30", "0001 74 656e64") // all of the group is b's
+				b.want("3007 0001 74 00 656e64")
+				b.quiet()
+				if flags == 0 {
+					h.dial(5, flags, "a", present5).quiet()
+				}
+			})
+		}
+	}
+}
+
 func TestQoS1SurvivesASlowSubscriber(t *testing.T) {
 	h := startHub(t, mqttfront.Options{QueueBytes: 16 << 10})
 	sub, pub := h.dial(4, 0, "s", connack), h.dial(4, 2, "p", connack)

@@ -36,6 +36,9 @@ func serveCommand() *cli.Command {
 
 func serve(c *cli.Context, cfg config.Config) error {
 	log := newLog(cfg.Log, os.Stderr)
+	again := make(chan os.Signal, 1) // sent by the system, never closed; one waiting stands for all
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
 	h, err := startHub(c.Context, cfg, log)
 	if err != nil {
 		return err
@@ -49,7 +52,7 @@ func serve(c *cli.Context, cfg config.Config) error {
 		err = banner(c.App.Writer, h, cfg)
 	}
 	if err == nil {
-		err = stay(c.Context, h, log)
+		err = stay(c.Context, h, again, log)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -59,11 +62,8 @@ func serve(c *cli.Context, cfg config.Config) error {
 	return err
 }
 
-// stay returns when the hub is to stop. SIGHUP has it read its certificates again.
-func stay(ctx context.Context, h *hub, log *slog.Logger) error {
-	again := make(chan os.Signal, 1) // sent by the system, never closed; one waiting stands for all
-	signal.Notify(again, syscall.SIGHUP)
-	defer signal.Stop(again)
+// stay returns when the hub is to stop. again (SIGHUP) has it read its certificates again.
+func stay(ctx context.Context, h *hub, again <-chan os.Signal, log *slog.Logger) error {
 	for {
 		select {
 		case <-again:

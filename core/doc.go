@@ -8,7 +8,8 @@
 //
 // Attachment.Publish looks up the Route of its topic. At QoS 0, and at QoS 1 for
 // clean sessions, the message is given to the devices at once. What a durable
-// session is owed, what is QoS 2 and what is retained is appended to the journal;
+// session is owed, what is retained and what is QoS 2, unless no session that has
+// to do with it outlives its connection, is appended to the journal;
 // its publisher is acknowledged (Device.Stored) when the record is stored and
 // applied. Router.apply, on the one goroutine that follows the journal, files the
 // record under the filters that match; sessions then pump: from their cursor,

@@ -44,7 +44,9 @@ type engine struct {
 	version1 bool // the client speaks XMPP 1.0: features, SASL
 	attempts int
 	sasl     saslState
-	account  string // who logged in
+	welcome  *welcome // a login that is about to be answered
+	claims   string   // the account that the stream header is from
+	account  string   // who logged in
 	token    uint64
 	msg      core.Message // reused for each publish
 	topic    []byte       // scratch

@@ -22,16 +22,23 @@ func (e *engine) features(b *core.Batch) {
 	if !e.version1 {
 		return
 	}
-	p := append(e.reply[:0], "<stream:features>"...)
-	if e.stage == stageBind {
-		// RFC 3921 §3 wanted a session; today nobody does, hence optional.
-		p = append(p, "<bind xmlns='"+nsBind+"'/><session xmlns='"+nsSession+"'><optional/></session><sm xmlns='"+nsSM+"'/>"...)
-	} else {
-		p = e.loginFeatures(p)
-	}
-	p = append(p, "</stream:features>"...)
+	p := e.appendFeatures(e.reply[:0], false)
 	e.write(b, p)
 	e.reply = p
+}
+
+func (e *engine) appendFeatures(p []byte, managed bool) []byte {
+	p = append(p, "<stream:features>"...)
+	switch {
+	case e.stage < stageBind:
+		p = e.loginFeatures(p)
+	case e.stage == stageBind:
+		// RFC 3921 §3 wanted a session; today nobody does, hence optional.
+		p = append(p, "<bind xmlns='"+nsBind+"'/><session xmlns='"+nsSession+"'><optional/></session><sm xmlns='"+nsSM+"'/>"...)
+	case !managed:
+		p = append(p, "<sm xmlns='"+nsSM+"'/>"...)
+	}
+	return append(p, "</stream:features>"...)
 }
 
 func (e *engine) loginFeatures(p []byte) []byte {
@@ -48,7 +55,11 @@ func (e *engine) loginFeatures(p []byte) []byte {
 	for _, name := range e.mechanisms() {
 		p = textElement(p, "mechanism", name)
 	}
-	p = append(p, "</mechanisms>"...)
+	p = append(p, "</mechanisms><authentication xmlns='"+nsSASL2+"'>"...) // XEP-0388 §2.1
+	for _, name := range e.mechanisms() {
+		p = textElement(p, "mechanism", name)
+	}
+	p = append(appendInline(p), "</authentication>"...)
 	if !e.showsPassword() {
 		return p
 	}
@@ -81,7 +92,12 @@ func (e *engine) mechanisms() []string {
 
 // negotiate takes an element that is no stanza of a bound stream.
 func (e *engine) negotiate(b *core.Batch, s *framer.Stanza) error {
-	switch string(s.Space) {
+	space := string(s.Space)
+	if e.sasl.two != nil && space != nsSASL2 { // XEP-0388 §2.5
+		e.fail(b, errDuringLogin)
+		return nil
+	}
+	switch space {
 	case nsTLS:
 		if string(s.Name) == "starttls" && e.stage == stageLogin {
 			return e.startTLS(b)
@@ -89,6 +105,11 @@ func (e *engine) negotiate(b *core.Batch, s *framer.Stanza) error {
 	case nsSASL:
 		if e.stage == stageLogin {
 			e.saslElement(b, s)
+			return nil
+		}
+	case nsSASL2:
+		if e.stage == stageLogin { // once only: XEP-0388 §3.8
+			e.sasl2Element(b, s)
 			return nil
 		}
 	case nsSM:

@@ -60,6 +60,7 @@ func (e *engine) loginFeatures(p []byte) []byte {
 		p = textElement(p, "mechanism", name)
 	}
 	p = append(appendInline(p), "</authentication>"...)
+	p = e.appendBindings(p)
 	if !e.showsPassword() {
 		return p
 	}
@@ -84,10 +85,38 @@ func (e *engine) showsPassword() bool {
 // mechanisms are the SASL mechanisms, in the order of preference.
 func (e *engine) mechanisms() []string {
 	names := []string{auth.SHA256, auth.SHA1}
+	if len(e.bindings()) > 0 { // RFC 5802 §6
+		names = []string{auth.SHA256Plus, auth.SHA1Plus, auth.SHA256, auth.SHA1}
+	}
 	if e.showsPassword() {
 		names = append(names, mechanismPlain)
 	}
 	return names
+}
+
+const nsBindings = "urn:xmpp:sasl-cb:0" // XEP-0440
+
+// appendBindings writes what SASL can be bound to, where there is anything. XEP-0440 §2
+func (e *engine) appendBindings(p []byte) []byte {
+	all := e.bindings()
+	if len(all) == 0 {
+		return p
+	}
+	p = append(p, "<sasl-channel-binding xmlns='"+nsBindings+"'>"...)
+	for _, b := range all {
+		p = append(attr(append(p, "<channel-binding"...), "type", b.Type), "/>"...)
+	}
+	return append(p, "</sasl-channel-binding>"...)
+}
+
+// bindings are the channel bindings of the connection; none without TLS.
+func (e *engine) bindings() []auth.Binding {
+	if e.channel == nil {
+		if state := e.conn.TLS(); state != nil {
+			e.channel = auth.Bindings(state, e.conn.Certificate())
+		}
+	}
+	return e.channel
 }
 
 // negotiate takes an element that is no stanza of a bound stream.

@@ -93,7 +93,9 @@ func (e *engine) saslStart(b *core.Batch, mechanism string, data []byte, two *au
 	if mechanism == mechanismPlain {
 		e.sasl.plain = true
 	} else {
-		e.sasl.scram = auth.NewSCRAM(mechanism, e.verifier(mechanism), e.front.rand, e.front.opt.ScramKey, e.front.hosts(e.called)...)
+		kind := strings.TrimSuffix(mechanism, "-PLUS")
+		e.sasl.scram = auth.NewSCRAM(mechanism, e.verifier(kind), e.front.rand, e.front.opt.ScramKey, e.front.hosts(e.called)...)
+		e.sasl.scram.Bind(e.bindings())
 	}
 	if data == nil { // all mechanisms are client-first
 		e.write(b, []byte("<challenge xmlns='"+e.sasl.space()+"'/>"))

@@ -54,6 +54,9 @@ func appendInline(p []byte) []byte {
 
 // bindInline gives a client that has just logged in what it asked for along with
 // that, and answers all of it.
+//
+// deviates: what waits for the account is not cleared, since no archive has it, but
+// sent with the first presence as to everybody (XEP-0386 §3.2, XEP-0160).
 func (e *engine) bindInline(b *core.Batch) {
 	asked := e.welcome.asked
 	if asked.bind == nil {

@@ -200,3 +200,51 @@ func FuzzAuthenticate(f *testing.F) {
 		}
 	})
 }
+
+// login2 logs in by PLAIN and XEP-0388, asking for more along with it.
+func (h *hub) login2(more string) *client {
+	h.t.Helper()
+	c := h.dial()
+	c.send(header + `<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>` + plainOf("romeo", "montague") +
+		`</initial-response><user-agent id='one'/>` + more + `</authenticate>`)
+	c.expect(`<?xml{}</stream:features>`)
+	return c
+}
+
+func TestClientTakesThePlaceOfItsOwnConnection(t *testing.T) {
+	const (
+		ask   = `<bind xmlns='urn:xmpp:bind:0'><tag>Test</tag><enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>`
+		bound = `<bound xmlns='urn:xmpp:bind:0'><enabled xmlns='urn:xmpp:sm:3' id='{id}' resume='true' max='{max}'/></bound></success><stream:features></stream:features>`
+		over  = `<stream:error><conflict {}</stream:stream>`
+	)
+	h := newHub(t, Options{PlainWithoutTLS: true})
+	h.account("romeo", "montague")
+	first := h.login2(ask)
+	first.expect(`<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>{jid}</authorization-identifier>` + bound)
+	second := h.login2(ask)
+	second.vars["jid"] = first.vars["jid"]
+	second.expect(`<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>{jid}</authorization-identifier>` + bound)
+	first.expect(over)
+	// The first one's stream is no more; what goes on is the second's.
+	third := h.login2(`<resume xmlns='urn:xmpp:sm:3' previd='` + first.vars["id"] + `' h='0'/>`)
+	third.expect(`<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>romeo@hub.example</authorization-identifier><failed xmlns='urn:xmpp:sm:3'{}<item-not-found {}</failed></success><stream:features><bind {}</stream:features>`)
+	fourth := h.login2(`<resume xmlns='urn:xmpp:sm:3' previd='` + second.vars["id"] + `' h='0'/>` + ask)
+	fourth.vars["jid"] = first.vars["jid"]
+	fourth.expect(`<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>{jid}</authorization-identifier><resumed {}/></success><stream:features></stream:features>`)
+	second.expect(over)
+	fourth.send(`<iq type='get' id='p' to='hub.example'><ping xmlns='urn:xmpp:ping'/></iq>`)
+	fourth.expect(`<iq type='result' id='p' to='{jid}' from='hub.example'/>`)
+}
+
+// XEP-0198 §4: who acknowledges what was never sent is not welcome, whoever it is.
+func TestResumeWithACountTooHighEndsTheLogin(t *testing.T) {
+	h := newHub(t, Options{PlainWithoutTLS: true})
+	h.account("romeo", "montague")
+	first := h.login2(`<bind xmlns='urn:xmpp:bind:0'><enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>`)
+	first.expect(`<success {}id='{id}'{}</stream:features>`)
+	first.drop()
+	await(t, "the stream to be suspended", func() bool { return h.front.streams.len() == 1 })
+	second := h.login2(`<resume xmlns='urn:xmpp:sm:3' previd='` + first.vars["id"] + `' h='7'/><bind xmlns='urn:xmpp:bind:0'/>`)
+	second.expect(`<stream:error><undefined-condition {}<handled-count-too-high {}</stream:stream>`)
+	second.expectEnd()
+}

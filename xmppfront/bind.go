@@ -25,7 +25,7 @@ func (e *engine) bind(b *core.Batch, q *query) {
 		return
 	}
 	a := q.answer
-	e.attach(b, resource, func(b *core.Batch, err error) {
+	e.attach(b, resource, nil, func(b *core.Batch, err error) {
 		if err != nil {
 			e.refuse(b, a, faultOf(err))
 			return
@@ -51,16 +51,22 @@ func newResource(wanted string) (string, error) {
 
 // attach opens the session of this device before the client hears of it, so
 // that no message is lost; whoever had it before is closed with a conflict
-// (RFC 6120 §7.7.2.2, third way).
-func (e *engine) attach(b *core.Batch, resource string, then func(b *core.Batch, err error)) {
+// (RFC 6120 §7.7.2.2, third way). m is the managed stream that begins with it; nil:
+// there is none.
+func (e *engine) attach(b *core.Batch, resource string, m *managed, then func(b *core.Batch, err error)) {
 	e.name(resource)
 	e.front.streams.drop(e.self)
 	done := e.await()
 	req := core.Attach{Address: e.self, Device: e, Clean: true, Inbox: true, Silent: true, Protocol: "xmpp"}
+	if m != nil && m.tag != "" {
+		req.Expiry, req.Tag = m.expiry, m.tag
+	}
+	e.setDurable(req.Tag != "")
 	e.join(b, req, &e.own, func(err error) {
 		done(func(b *core.Batch) {
 			if err != nil {
 				e.unname()
+				e.setDurable(false)
 			} else {
 				e.bound()
 			}
@@ -70,6 +76,13 @@ func (e *engine) attach(b *core.Batch, resource string, then func(b *core.Batch,
 			}
 		})
 	})
+}
+
+// setDurable notes whether own outlives the connection.
+func (e *engine) setDurable(durable bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.durable = durable
 }
 
 // name makes the client's address known to the engine.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pushhub/core"
+	"pushhub/core/auth"
 	"pushhub/core/wire"
 	"pushhub/xmppfront/framer"
 )
@@ -44,7 +45,10 @@ type engine struct {
 	version1 bool // the client speaks XMPP 1.0: features, SASL
 	attempts int
 	sasl     saslState
-	account  string // who logged in
+	channel  []auth.Binding // what a login can be bound to, once that is known
+	welcome  *welcome       // a login that is about to be answered
+	claims   string         // the account that the stream header is from
+	account  string         // who logged in
 	token    uint64
 	msg      core.Message // reused for each publish
 	topic    []byte       // scratch

@@ -22,16 +22,23 @@ func (e *engine) features(b *core.Batch) {
 	if !e.version1 {
 		return
 	}
-	p := append(e.reply[:0], "<stream:features>"...)
-	if e.stage == stageBind {
-		// RFC 3921 §3 wanted a session; today nobody does, hence optional.
-		p = append(p, "<bind xmlns='"+nsBind+"'/><session xmlns='"+nsSession+"'><optional/></session><sm xmlns='"+nsSM+"'/>"...)
-	} else {
-		p = e.loginFeatures(p)
-	}
-	p = append(p, "</stream:features>"...)
+	p := e.appendFeatures(e.reply[:0], false)
 	e.write(b, p)
 	e.reply = p
+}
+
+func (e *engine) appendFeatures(p []byte, managed bool) []byte {
+	p = append(p, "<stream:features>"...)
+	switch {
+	case e.stage < stageBind:
+		p = e.loginFeatures(p)
+	case e.stage == stageBind:
+		// RFC 3921 §3 wanted a session; today nobody does, hence optional.
+		p = append(p, "<bind xmlns='"+nsBind+"'/><session xmlns='"+nsSession+"'><optional/></session><sm xmlns='"+nsSM+"'/>"...)
+	case !managed:
+		p = append(p, "<sm xmlns='"+nsSM+"'/>"...)
+	}
+	return append(p, "</stream:features>"...)
 }
 
 func (e *engine) loginFeatures(p []byte) []byte {
@@ -48,7 +55,12 @@ func (e *engine) loginFeatures(p []byte) []byte {
 	for _, name := range e.mechanisms() {
 		p = textElement(p, "mechanism", name)
 	}
-	p = append(p, "</mechanisms>"...)
+	p = append(p, "</mechanisms><authentication xmlns='"+nsSASL2+"'>"...) // XEP-0388 §2.1
+	for _, name := range e.mechanisms() {
+		p = textElement(p, "mechanism", name)
+	}
+	p = append(appendInline(p), "</authentication>"...)
+	p = e.appendBindings(p)
 	if !e.showsPassword() {
 		return p
 	}
@@ -73,15 +85,48 @@ func (e *engine) showsPassword() bool {
 // mechanisms are the SASL mechanisms, in the order of preference.
 func (e *engine) mechanisms() []string {
 	names := []string{auth.SHA256, auth.SHA1}
+	if len(e.bindings()) > 0 { // RFC 5802 §6
+		names = []string{auth.SHA256Plus, auth.SHA1Plus, auth.SHA256, auth.SHA1}
+	}
 	if e.showsPassword() {
 		names = append(names, mechanismPlain)
 	}
 	return names
 }
 
+const nsBindings = "urn:xmpp:sasl-cb:0" // XEP-0440
+
+// appendBindings writes what SASL can be bound to, where there is anything. XEP-0440 §2
+func (e *engine) appendBindings(p []byte) []byte {
+	all := e.bindings()
+	if len(all) == 0 {
+		return p
+	}
+	p = append(p, "<sasl-channel-binding xmlns='"+nsBindings+"'>"...)
+	for _, b := range all {
+		p = append(attr(append(p, "<channel-binding"...), "type", b.Type), "/>"...)
+	}
+	return append(p, "</sasl-channel-binding>"...)
+}
+
+// bindings are the channel bindings of the connection; none without TLS.
+func (e *engine) bindings() []auth.Binding {
+	if e.channel == nil {
+		if state := e.conn.TLS(); state != nil {
+			e.channel = auth.Bindings(state, e.conn.Certificate())
+		}
+	}
+	return e.channel
+}
+
 // negotiate takes an element that is no stanza of a bound stream.
 func (e *engine) negotiate(b *core.Batch, s *framer.Stanza) error {
-	switch string(s.Space) {
+	space := string(s.Space)
+	if e.sasl.two != nil && space != nsSASL2 { // XEP-0388 §2.5
+		e.fail(b, errDuringLogin)
+		return nil
+	}
+	switch space {
 	case nsTLS:
 		if string(s.Name) == "starttls" && e.stage == stageLogin {
 			return e.startTLS(b)
@@ -89,6 +134,11 @@ func (e *engine) negotiate(b *core.Batch, s *framer.Stanza) error {
 	case nsSASL:
 		if e.stage == stageLogin {
 			e.saslElement(b, s)
+			return nil
+		}
+	case nsSASL2:
+		if e.stage == stageLogin { // once only: XEP-0388 §3.8
+			e.sasl2Element(b, s)
 			return nil
 		}
 	case nsSM:

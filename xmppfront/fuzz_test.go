@@ -82,6 +82,13 @@ func FuzzEngine(f *testing.F) {
 	}
 	f.Add([]byte(streamOpen+`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>`+plainOf("romeo", "montague")+`</auth>`+streamOpen+
 		`<resume xmlns='urn:xmpp:sm:3' previd='AXJ0dHR0dHR0dHR0dHR0dHR0' h='0'/>`), false)
+	for _, more := range []string{
+		`<bind xmlns='urn:xmpp:bind:0'><tag>x</tag><enable xmlns='urn:xmpp:sm:3' resume='1'/></bind>`,
+		`<resume xmlns='urn:xmpp:sm:3' previd='AXJ0dHR0dHR0dHR0dHR0dHR0' h='0'/><bind xmlns='urn:xmpp:bind:0'/>`,
+	} {
+		f.Add([]byte(streamOpen+`<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>`+plainOf("romeo", "montague")+
+			`</initial-response><user-agent id='1'/>`+more+`</authenticate><presence/><abort xmlns='urn:xmpp:sasl:2'/>`), false)
+	}
 	h := newHub(f, Options{PlainWithoutTLS: true, Registration: true})
 	h.account("romeo", "montague")
 	h.account("juliet", "capulet")

@@ -65,7 +65,7 @@ func (e *engine) iqAuthFailed(b *core.Batch, a answer) {
 func (e *engine) iqAuthBind(b *core.Batch, a answer, account, resource string) {
 	e.account = account
 	e.front.counts.logins.Add(1)
-	e.attach(b, resource, func(b *core.Batch, err error) {
+	e.attach(b, resource, nil, func(b *core.Batch, err error) {
 		if err != nil {
 			e.account = ""
 			e.refuse(b, a, faultOf(err))

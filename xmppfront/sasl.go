@@ -20,8 +20,9 @@ const loginTime = 20 * time.Second
 
 // saslState is a SASL exchange; zero when there is none.
 type saslState struct {
-	plain bool        // PLAIN: the response is awaited
-	scram *auth.SCRAM // SCRAM: the next message is awaited
+	plain bool          // PLAIN: the response is awaited
+	scram *auth.SCRAM   // SCRAM: the next message is awaited
+	two   *authenticate // it is in the form of XEP-0388; nil: in that of RFC 6120
 }
 
 // The failure conditions of RFC 6120 §6.5 that are used here.
@@ -68,6 +69,18 @@ func (e *engine) saslBegin(b *core.Batch, s *framer.Stanza) {
 	name, _ := s.Attr("mechanism")
 	mechanism := string(name)
 	e.sasl = saslState{}
+	data, ok := saslData(s.Inner)
+	if !ok {
+		e.saslFail(b, saslEncoding)
+		return
+	}
+	e.saslStart(b, mechanism, data, nil)
+}
+
+// saslStart starts an exchange, in the form of XEP-0388 where there is a two. data
+// is the client's first message; nil: it is yet to come.
+func (e *engine) saslStart(b *core.Batch, mechanism string, data []byte, two *authenticate) {
+	e.sasl = saslState{two: two}
 	switch {
 	case slices.Contains(e.mechanisms(), mechanism):
 	case mechanism == mechanismPlain: // RFC 6120 §6.5.3
@@ -77,25 +90,22 @@ func (e *engine) saslBegin(b *core.Batch, s *framer.Stanza) {
 		e.saslFail(b, saslMechanism)
 		return
 	}
-	data, ok := saslData(s.Inner)
-	if !ok {
-		e.saslFail(b, saslEncoding)
-		return
-	}
 	if mechanism == mechanismPlain {
 		e.sasl.plain = true
 	} else {
-		e.sasl.scram = auth.NewSCRAM(mechanism, e.verifier(mechanism), e.front.rand, e.front.opt.ScramKey, e.front.hosts(e.called)...)
+		kind := strings.TrimSuffix(mechanism, "-PLUS")
+		e.sasl.scram = auth.NewSCRAM(mechanism, e.verifier(kind), e.front.rand, e.front.opt.ScramKey, e.front.hosts(e.called)...)
+		e.sasl.scram.Bind(e.bindings())
 	}
-	if data == nil { // both mechanisms are client-first
-		e.write(b, []byte("<challenge xmlns='"+nsSASL+"'/>"))
+	if data == nil { // all mechanisms are client-first
+		e.write(b, []byte("<challenge xmlns='"+e.sasl.space()+"'/>"))
 		return
 	}
 	e.saslStep(b, data)
 }
 
 // saslData decodes the content of a SASL element: nil when there is none, empty
-// when it is "=". RFC 6120 §6.4.2, strict as RFC 4648 §4 wants it.
+// when it is "=". RFC 6120 §6.4.2
 func saslData(inner []byte) ([]byte, bool) {
 	if len(inner) == 0 {
 		return nil, true
@@ -104,6 +114,11 @@ func saslData(inner []byte) ([]byte, bool) {
 	if text == "=" {
 		return []byte{}, true
 	}
+	return decodeStrict(text)
+}
+
+// decodeStrict reads base64 as RFC 4648 §4 wants it.
+func decodeStrict(text string) ([]byte, bool) {
 	if strings.ContainsAny(text, "\r\n") { // which the decoder would pass over
 		return nil, false
 	}
@@ -216,15 +231,27 @@ func (e *engine) login(name, password string, then func(b *core.Batch, account s
 func (e *engine) saslSend(b *core.Batch, name string, data []byte) {
 	p := append(e.reply[:0], '<')
 	p = append(p, name...)
-	p = append(p, " xmlns='"+nsSASL+"'>"...)
+	p = append(append(append(p, " xmlns='"...), e.sasl.space()...), "'>"...)
 	p = base64.StdEncoding.AppendEncode(p, data)
 	p = append(append(append(p, "</"...), name...), '>')
 	e.write(b, p)
 	e.reply = p
 }
 
+// space is the namespace of the exchange.
+func (s *saslState) space() string {
+	if s.two != nil {
+		return nsSASL2
+	}
+	return nsSASL
+}
+
 // saslSucceed ends the exchange; a new stream follows. RFC 6120 §6.4.6
 func (e *engine) saslSucceed(b *core.Batch, account string, data []byte) {
+	if e.sasl.two != nil {
+		e.sasl2Succeed(b, account, data)
+		return
+	}
 	e.sasl = saslState{}
 	e.account = account
 	e.front.counts.logins.Add(1)
@@ -238,9 +265,13 @@ func (e *engine) saslSucceed(b *core.Batch, account string, data []byte) {
 
 // saslFail ends the exchange; the client may try again, a few times. RFC 6120 §6.4.5
 func (e *engine) saslFail(b *core.Batch, condition string) {
+	p := append(append(append(e.reply[:0], "<failure xmlns='"...), e.sasl.space()...), "'><"...)
+	p = append(p, condition...)
+	if e.sasl.two != nil { // XEP-0388 §2.6.2
+		p = append(p, " xmlns='"+nsSASL+"'"...)
+	}
+	p = append(p, "/></failure>"...)
 	e.sasl = saslState{}
-	p := append(e.reply[:0], "<failure xmlns='"+nsSASL+"'><"...)
-	p = append(append(p, condition...), "/></failure>"...)
 	e.write(b, p)
 	e.reply = p
 	if condition == saslAborted {

@@ -1,14 +1,8 @@
 package xmppfront
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
-	"io"
 	"slices"
-	"strconv"
-	"time"
 
 	"mellium.im/xmpp/stanza"
 
@@ -16,37 +10,15 @@ import (
 	"pushhub/xmppfront/framer"
 )
 
-// tagBytes is the length of what only the client of a stream knows.
-const tagBytes = 16
-
-// resumptionID names a stream by what its session is found with, so that it can
-// be resumed after a restart of the hub.
-func resumptionID(resource, tag string) string {
-	p := binary.AppendUvarint(nil, uint64(len(resource)))
-	p = append(append(p, resource...), tag...)
-	return base64.RawURLEncoding.EncodeToString(p)
-}
-
-// parseResumptionID reads what resumptionID wrote.
-func parseResumptionID(id []byte) (resource, tag string, ok bool) {
-	if len(id) > 2*maxPart || bytes.ContainsAny(id, "\r\n") { // which the decoder passes over
-		return "", "", false
-	}
-	p, err := base64.RawURLEncoding.Strict().DecodeString(string(id))
-	if err != nil {
-		return "", "", false
-	}
-	n, used := binary.Uvarint(p)
-	if used <= 0 || n == 0 || n > maxPart || int(n) != len(p)-used-tagBytes {
-		return "", "", false
-	}
-	p = p[used:]
-	return string(p[:n]), string(p[n:]), true
-}
-
 // failed refuses a request of XEP-0198; extra are attributes. XEP-0198 §3, §5
 func (e *engine) failed(b *core.Batch, cond stanza.Condition, extra string) {
-	e.nonza(b, []byte("<failed xmlns='"+nsSM+"'"+extra+"><"+string(cond)+" xmlns='"+stanza.NSError+"'/></failed>"))
+	p := failedElement(cond, extra)
+	if e.welcome != nil { // XEP-0386 §3.2: a stream that cannot be resumed is begun anew
+		e.welcome.said = p
+		e.bindInline(b)
+		return
+	}
+	e.nonza(b, p)
 }
 
 // enable makes the stream a managed one. XEP-0198 §3
@@ -55,22 +27,15 @@ func (e *engine) enable(b *core.Batch, s *framer.Stanza) {
 		e.failed(b, stanza.UnexpectedRequest, "")
 		return
 	}
-	resume, _ := s.Attr("resume")
-	if r := string(resume); r != "true" && r != "1" {
-		e.enabled(b, new(managed))
-		return
-	}
-	tag := make([]byte, tagBytes)
-	if _, err := io.ReadFull(e.front.rand, tag); err != nil {
+	m, err := e.newManaged(e.self.Resource, enablingOf(s.Element))
+	switch {
+	case err != nil:
 		e.failed(b, stanza.InternalServerError, "")
-		return
+	case m.tag == "":
+		e.enabled(b, m)
+	default:
+		e.makeDurable(b, m)
 	}
-	m := &managed{resource: e.self.Resource, tag: string(tag), expiry: e.front.opt.ResumeTimeout}
-	wanted, _ := s.Attr("max")
-	if n, err := strconv.ParseUint(string(wanted), 10, 31); err == nil && n > 0 {
-		m.expiry = min(m.expiry, time.Duration(n)*time.Second)
-	}
-	e.makeDurable(b, m)
 }
 
 // makeDurable puts a session that outlives the connection in the place of the
@@ -122,14 +87,8 @@ func (e *engine) carryOver(b *core.Batch, subs []core.Subscription, m *managed) 
 
 // enabled tells the client. What follows is counted.
 func (e *engine) enabled(b *core.Batch, m *managed) {
-	p := []byte("<enabled xmlns='" + nsSM + "'")
-	if m.tag != "" {
-		p = attr(p, "id", resumptionID(m.resource, m.tag))
-		p = append(p, " resume='true'"...)
-		p = attr(p, "max", strconv.Itoa(int((m.expiry+time.Second-1)/time.Second)))
-	}
 	e.mu.Lock()
-	e.append(b, 0, append(p, "/>"...))
+	e.append(b, 0, enabledElement(m))
 	e.sm = m
 	e.mu.Unlock()
 	e.begin(b)
@@ -141,20 +100,18 @@ func (e *engine) resumeStream(b *core.Batch, s *framer.Stanza) {
 		e.failed(b, stanza.UnexpectedRequest, "")
 		return
 	}
-	id, _ := s.Attr("previd")
-	h, ok := countOf(s)
-	if !ok {
-		e.failed(b, stanza.BadRequest, "")
+	e.resumeFrom(b, *resumptionOf(s.Element))
+}
+
+// resumeFrom goes on with the stream that the client names.
+func (e *engine) resumeFrom(b *core.Batch, q resumption) {
+	if q.wrong != "" {
+		e.failed(b, q.wrong, "")
 		return
 	}
-	resource, tag, ok := parseResumptionID(id)
-	if !ok {
-		e.failed(b, stanza.ItemNotFound, "")
-		return
-	}
-	e.name(resource)
-	m := &managed{resource: resource, tag: tag, expiry: e.front.opt.ResumeTimeout}
-	if old := e.front.streams.get(e.self, tag); old != nil {
+	e.name(q.resource)
+	m := &managed{resource: q.resource, tag: q.tag, expiry: e.front.opt.ResumeTimeout}
+	if old := e.front.streams.get(e.self, q.tag); old != nil {
 		m.expiry = old.expiry
 	}
 	e.mu.Lock()
@@ -163,7 +120,7 @@ func (e *engine) resumeStream(b *core.Batch, s *framer.Stanza) {
 	done := e.await()
 	req := core.Attach{
 		Address: e.self, Device: e, Protocol: "xmpp", Inbox: true, Silent: true,
-		Expiry: m.expiry, Resume: true, Tag: tag,
+		Expiry: m.expiry, Resume: true, Tag: q.tag,
 	}
 	e.join(b, req, &e.own, func(err error) {
 		done(func(b *core.Batch) {
@@ -171,7 +128,7 @@ func (e *engine) resumeStream(b *core.Batch, s *framer.Stanza) {
 				e.notResumed(b, m, err)
 				return
 			}
-			e.resumed(b, m, h)
+			e.resumed(b, m, q.h)
 		})
 	})
 }
@@ -246,7 +203,13 @@ func (e *engine) countedUp(b *core.Batch, m *managed, h uint32, restarted bool) 
 	}
 	e.front.counts.resumed.Add(1)
 	m.rewind()
-	e.goOn(b, m, attr([]byte("<resumed xmlns='"+nsSM+"' h='"+count(m.handled)+"'"), "previd", resumptionID(m.resource, m.tag)))
+	said := attr([]byte("<resumed xmlns='"+nsSM+"' h='"+count(m.handled)+"'"), "previd", resumptionID(m.resource, m.tag))
+	said = append(said, "/>"...)
+	if e.welcome != nil {
+		e.welcome.said = said
+		said = e.takeWelcome(nil, true)
+	}
+	e.goOn(b, m, said)
 	if m.available {
 		e.rejoin(b, covered, restarted)
 		return
@@ -260,7 +223,7 @@ func (e *engine) goOn(b *core.Batch, m *managed, said []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if said != nil {
-		e.append(b, 0, said, []byte("/>"))
+		e.append(b, 0, said)
 	}
 	e.sm, e.inbox, e.interested, e.resuming = m, m.available, m.interested, false
 	for _, p := range e.early {

@@ -35,7 +35,7 @@ func (t tooHigh) condition() string {
 func count(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // countOf reads the h of an element.
-func countOf(s *framer.Stanza) (uint32, bool) {
+func countOf(s framer.Element) (uint32, bool) {
 	v, _ := s.Attr("h")
 	h, err := strconv.ParseUint(string(v), 10, 32)
 	return uint32(h), err == nil
@@ -68,7 +68,7 @@ func ackOf(h uint32) []byte { return []byte("<a xmlns='" + nsSM + "' h='" + coun
 // clientAck takes the client's acknowledgement, which is one of each delivery
 // that it covers. XEP-0198 §4
 func (e *engine) clientAck(b *core.Batch, s *framer.Stanza) {
-	h, ok := countOf(s)
+	h, ok := countOf(s.Element)
 	if !ok {
 		e.fail(b, errCount)
 		return

@@ -42,6 +42,10 @@ func (e *engine) openStream(b *core.Batch, h *framer.Header) {
 	if served {
 		e.called = h.To
 	}
+	e.claims = ""
+	if from := e.front.parse([]byte(h.From)); from.place == placeAccount {
+		e.claims = from.Account
+	}
 	e.legacy = h.Version == "" || err == nil && n == 0
 	e.append(b, 0, e.headerLocked(h.From))
 	e.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,10 +22,12 @@ const (
 )
 
 // SCRAM is the server's side of one SCRAM login, RFC 5802 and RFC 7677, as a
-// state machine: feed it each client message, send what it returns. Channel
-// binding is not offered. It is for one login and not safe for concurrent use.
+// state machine: feed it each client message, send what it returns. It is for one
+// login and not safe for concurrent use.
 type SCRAM struct {
-	mechanism string
+	mechanism string // without -PLUS
+	plus      bool
+	bindings  []Binding
 	lookup    func(user string) (Verifier, bool)
 	rand      io.Reader
 	fakeKey   []byte
@@ -45,15 +48,21 @@ const (
 	scramOver                    // the login was refused
 )
 
-// NewSCRAM begins a login by mechanism [SHA1] or [SHA256]. lookup receives a
-// normalised name and returns the account's verifier for that mechanism.
+// NewSCRAM begins a login by mechanism [SHA1] or [SHA256], or, after [SCRAM.Bind],
+// [SHA1Plus] or [SHA256Plus]. lookup receives a normalised name and returns the
+// account's verifier for that mechanism without -PLUS.
 // fakeKey is a secret of at least 16 bytes, the same on every node and across
 // restarts: a user who does not exist is shown a salt derived from it, always
 // the same one, and so cannot be told from one who does. domains are those
 // for which user@domain is accepted as the user's own authzid.
 func NewSCRAM(mechanism string, lookup func(user string) (Verifier, bool), rand io.Reader, fakeKey []byte, domains ...string) *SCRAM {
-	return &SCRAM{mechanism: mechanism, lookup: lookup, rand: rand, fakeKey: fakeKey, domains: domains}
+	mechanism, plus := strings.CutSuffix(mechanism, plusSuffix)
+	return &SCRAM{mechanism: mechanism, plus: plus, lookup: lookup, rand: rand, fakeKey: fakeKey, domains: domains}
 }
+
+// Bind says, before the first Step, what the client's connection can be bound to:
+// the client has been offered the -PLUS mechanisms, whichever it chose.
+func (s *SCRAM) Bind(bindings []Binding) { s.bindings = bindings }
 
 // Step takes one client message. It returns the server's answer and, once the
 // login has succeeded, done. Errors wrap [ErrMalformed], [ErrNotAuthorized],
@@ -114,11 +123,10 @@ func (s *SCRAM) first(in string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// RFC 5802 §6: p= asks for channel binding, which belongs to -PLUS alone.
-	if strings.HasPrefix(in, "p=") {
-		return []byte(scram.ErrChannelBindingNotSupported), fmt.Errorf("%w: channel binding is not offered", ErrMalformed)
+	refused, err := s.converse(server.WithNonceGenerator(func() string { return nonce }), in)
+	if err != nil {
+		return []byte(refused), err
 	}
-	s.conv = server.WithNonceGenerator(func() string { return nonce }).NewConversation()
 	out, err := s.conv.Step(in)
 	if err != nil {
 		return []byte(out), fmt.Errorf("%w: SCRAM client-first-message: %w", ErrMalformed, err)
@@ -130,6 +138,31 @@ func (s *SCRAM) first(in string) ([]byte, error) {
 		return []byte(scram.ErrOtherError), fmt.Errorf("%w: authzid %q, user %q", ErrAuthzID, s.conv.AuthzID(), s.user)
 	}
 	return []byte(out), nil
+}
+
+// converse begins the conversation that the client's gs2-cbind-flag calls for:
+// p=, y or n. RFC 5802 §6
+func (s *SCRAM) converse(server *scram.Server, in string) (refused string, err error) {
+	kind, bound := strings.CutPrefix(in, "p=")
+	switch {
+	case bound != s.plus: // p= belongs to -PLUS alone, and the other way round
+		return scram.ErrChannelBindingNotSupported, fmt.Errorf("%w: channel binding belongs to the -PLUS mechanisms", ErrMalformed)
+	case bound:
+		kind, _, _ = strings.Cut(kind, ",")
+		i := slices.IndexFunc(s.bindings, func(b Binding) bool { return b.Type == kind })
+		if i < 0 {
+			return scram.ErrUnsupportedChannelBindingType, fmt.Errorf("%w: the connection has no such channel binding", ErrMalformed)
+		}
+		s.conv = server.NewConversationWithChannelBindingRequired(scram.ChannelBinding{
+			Type: scram.ChannelBindingType(kind), Data: s.bindings[i].Data,
+		})
+		return "", nil
+	case strings.HasPrefix(in, "y") && len(s.bindings) > 0:
+		// Somebody in between has taken -PLUS out of what we offered.
+		return scram.ErrServerDoesSupportChannelBinding, fmt.Errorf("%w: the client was not shown the -PLUS mechanisms", ErrNotAuthorized)
+	}
+	s.conv = server.NewConversation()
+	return "", nil
 }
 
 func (s *SCRAM) final(in string) ([]byte, error) {
@@ -146,6 +179,9 @@ func (s *SCRAM) final(in string) ([]byte, error) {
 func (s *SCRAM) server() (*scram.Server, error) {
 	if len(s.fakeKey) < minFakeKey {
 		return nil, fmt.Errorf("the key for unknown users has %d bytes, want at least %d", len(s.fakeKey), minFakeKey)
+	}
+	if s.plus && len(s.bindings) == 0 {
+		return nil, fmt.Errorf("%w: %q needs channel binding", ErrMechanism, s.mechanism+plusSuffix)
 	}
 	switch s.mechanism {
 	case SHA1:

@@ -229,11 +229,18 @@ func TestSCRAMNeedsAMechanismAndAKey(t *testing.T) {
 func FuzzSCRAM(f *testing.F) {
 	f.Add([]byte("n,,n=user,r=abc"), []byte("c=biws,r=abc,p=AAAA"))
 	f.Add([]byte("y,a=user,n=user,r=abc,x=y"), []byte("c=,r=,p="))
+	f.Add([]byte("p=tls-exporter,,n=user,r=abc"), []byte("c=cD10bHMtZXhwb3J0ZXIsLGRhdGE=,r=abc,p=AAAA"))
 	f.Fuzz(func(t *testing.T, first, final []byte) {
-		s := NewSCRAM(SHA256, onlyUser("user", rfc7677), rand.Reader, testFakeKey)
-		s.Step(first)
-		if _, done, _ := s.Step(final); done || s.User() != "" {
-			t.Fatal("logged in without the password")
+		for _, mechanism := range []string{SHA256, SHA256Plus} {
+			s := NewSCRAM(mechanism, onlyUser("user", rfc7677), rand.Reader, testFakeKey)
+			s.Bind([]Binding{{BindingExporter, []byte("data")}})
+			_, _, err := s.Step(first)
+			if bound := bytes.HasPrefix(first, []byte("p=tls-exporter,")); err == nil && bound != (mechanism == SHA256Plus) {
+				t.Fatalf("%s took %q", mechanism, first)
+			}
+			if _, done, _ := s.Step(final); done || s.User() != "" {
+				t.Fatal("logged in without the password")
+			}
 		}
 	})
 }

@@ -57,6 +57,7 @@ type Server struct {
 
 // NewServer makes a server without listeners. Its sweeper runs until Shutdown.
 func NewServer(opt Options) *Server {
+	opt.TLS = notes(opt.TLS)
 	s := &Server{opt: opt, admit: newAdmission(opt), conns: map[*Conn]struct{}{}, held: map[net.Conn]struct{}{}, stop: make(chan struct{})}
 	s.wg.Go(s.sweep)
 	return s
@@ -79,6 +80,9 @@ func (s *Server) Conns() int {
 func (s *Server) Refused() uint64 { return s.refused.Load() }
 
 func (s *Server) accept(ln net.Listener, how Opening) error {
+	if how.TLS != s.opt.TLS {
+		how.TLS = notes(how.TLS)
+	}
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
@@ -135,14 +139,14 @@ func (s *Server) stopping() bool {
 // due, has been read.
 func (s *Server) start(nc net.Conn, how Opening) {
 	c := newConn(s)
-	var secure *tls.Conn
+	var t *tls.Conn
 	if how.TLS != nil {
-		secure = tls.Server(nc, how.TLS)
-		nc = secure
+		t = secure(nc, how.TLS)
+		nc = t
 	}
 	if how.WebSocket != nil {
 		nc = websocket.Server(nc, how.WebSocket)
-		c.tls.Store(secure) // the first Read makes both handshakes
+		c.tls.Store(t) // the first Read makes both handshakes
 	}
 	c.t, c.from = newStream(c, nc), place(nc.RemoteAddr())
 	c.handler = s.opt.New(c)

@@ -189,7 +189,7 @@ func (c *Conn) upgrade(nc net.Conn) error {
 	if c.killed || c.busy || c.clogged || c.out != nil {
 		return errors.New("wire: the peer did not take the answer to STARTTLS")
 	}
-	c.t = newStream(c, tls.Server(nc, c.server.opt.TLS))
+	c.t = newStream(c, secure(nc, c.server.opt.TLS))
 	return nil
 }
 

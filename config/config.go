@@ -71,6 +71,7 @@ type XMPP struct {
 	ProxyProtocol   string        // off, on: what comes to both begins with a PROXY header
 	Registration    string        // auto, open, closed; see Config.RegistrationOpen
 	PlainWithoutTLS Auto          // password logins before TLS; see Config.PlainWithoutTLSAllowed
+	ChannelBinding  bool          // offer SCRAM logins that are bound to their TLS connection
 	MaxStanzaSize   Size          // largest stanza accepted
 	LoginTimeout    time.Duration // from accept to the bound resource
 }

@@ -60,6 +60,7 @@ var keys = []key{
 	{name: "xmpp.proxy_protocol", field: func(c *Config) any { return &c.XMPP.ProxyProtocol }, choices: []string{off, on}},
 	{name: "xmpp.registration", field: func(c *Config) any { return &c.XMPP.Registration }, choices: []string{auto, "open", "closed"}, live: true},
 	{name: "xmpp.plain_without_tls", field: func(c *Config) any { return &c.XMPP.PlainWithoutTLS }, live: true},
+	{name: "xmpp.channel_binding", field: func(c *Config) any { return &c.XMPP.ChannelBinding }},
 	// RFC 6120 §13.12: not below 10000 bytes.
 	{name: "xmpp.max_stanza_size", field: func(c *Config) any { return &c.XMPP.MaxStanzaSize }, min: 10000, max: 64 * mib, live: true},
 	{name: "xmpp.login_timeout", field: func(c *Config) any { return &c.XMPP.LoginTimeout }, min: second, max: 600 * second, live: true},

@@ -109,9 +109,9 @@ func (e *engine) appendBindings(p []byte) []byte {
 	return append(p, "</sasl-channel-binding>"...)
 }
 
-// bindings are the channel bindings of the connection; none without TLS.
+// bindings are the channel bindings that are offered; none without TLS.
 func (e *engine) bindings() []auth.Binding {
-	if e.channel == nil {
+	if e.channel == nil && e.front.opt.ChannelBinding {
 		if state := e.conn.TLS(); state != nil {
 			e.channel = auth.Bindings(state, e.conn.Certificate())
 		}

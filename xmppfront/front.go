@@ -44,6 +44,10 @@ type Options struct {
 	// PlainWithoutTLS offers logins that show the password to the network, and
 	// registration, on connections without TLS.
 	PlainWithoutTLS bool
+	// ChannelBinding offers the SCRAM mechanisms with -PLUS where there is TLS. A
+	// client that knows of channel binding, but of none that the connection has, is
+	// refused then (RFC 5802 §6), and may turn to PLAIN.
+	ChannelBinding bool
 	// TLSRequired offers nothing but STARTTLS on connections without TLS.
 	TLSRequired bool
 	// TLS serves STARTTLS and ServeTLS; nil: there is none.

@@ -53,7 +53,7 @@ func TestLoginsAreBoundToTheirTLS(t *testing.T) {
 		bad      = `<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><malformed-request/></failure>`
 		unknown  = `<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><invalid-mechanism/></failure>`
 	)
-	h := newHub(t, Options{TLS: testTLS(t)})
+	h := newHub(t, Options{TLS: testTLS(t), ChannelBinding: true})
 	h.account("romeo", "montague")
 	elsewhere, _ := h.overTLS(tls.VersionTLS13)
 	_, other := h.overTLS(tls.VersionTLS13)
@@ -127,4 +127,12 @@ func (c *client) scram(conv *scram.ClientConversation, mechanism string, two boo
 	}
 	c.send(`<response xmlns='` + space + `'>` + base64.StdEncoding.EncodeToString([]byte(final)) + `</response>`)
 	c.expect(expect)
+}
+
+func TestChannelBindingIsOfferedOverTLS(t *testing.T) {
+	h := newHub(t, Options{TLS: testTLS(t), ChannelBinding: true})
+	c, _ := h.overTLS(tls.VersionTLS13)
+	c.expect(`<?xml{}<mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-1-PLUS</mechanism><mechanism>SCRAM-SHA-256</mechanism>{}` +
+		`<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>` +
+		`<channel-binding type='tls-server-end-point'/></sasl-channel-binding>{}</stream:features>`)
 }

@@ -196,7 +196,7 @@ func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 	})
 	h.xmpp, err = xmppfront.New(h.router, xmppfront.Options{
 		Domain: cfg.Domain, Aliases: cfg.DomainAliases,
-		Registration: cfg.RegistrationOpen(), PlainWithoutTLS: cfg.PlainWithoutTLSAllowed(),
+		Registration: cfg.RegistrationOpen(), PlainWithoutTLS: cfg.PlainWithoutTLSAllowed(), ChannelBinding: cfg.XMPP.ChannelBinding,
 		TLS: h.keys.config("xmpp-client"), MaxStanza: int(cfg.XMPP.MaxStanzaSize), LoginTimeout: cfg.XMPP.LoginTimeout,
 		MaxConns: cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
 		ConnsPerAddress: cfg.Limits.ConnectionsPerAddress, ConnRate: cfg.Limits.ConnectRate,

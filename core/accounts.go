@@ -323,9 +323,11 @@ func (r *Router) removeAccount(account string) error {
 	if !r.accounts.exists(account) {
 		return fmt.Errorf("%w: there is no account %q", ErrNotFound, account)
 	}
-	if err := r.opt.Rows.Put(context.Background(), BucketAccounts, []Row{{Key: account}}); err != nil {
+	rows := append(r.documentRows(account), Row{Key: account}) // last: cut short, it is there to be removed again
+	if err := r.opt.Rows.Put(context.Background(), BucketAccounts, rows); err != nil {
 		return fmt.Errorf("deleting the account %q: %w", account, err)
 	}
+	r.documents.set(account, nil)
 	r.accounts.set(account, nil)
 	r.changed()
 	return nil

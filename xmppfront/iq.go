@@ -1,6 +1,8 @@
 package xmppfront
 
 import (
+	"errors"
+
 	"pushhub/core"
 	"pushhub/xmppfront/framer"
 )
@@ -83,14 +85,19 @@ func (e *engine) iq(b *core.Batch, s *framer.Stanza) {
 
 // passIQ hands an IQ to another device as it is. RFC 6121 §8.5.3
 func (e *engine) passIQ(b *core.Batch, s *framer.Stanza, to address) {
-	if e.pass(b, s, to) == nil {
+	err := e.pass(b, s, to)
+	if err == nil {
 		return
 	}
 	if t := string(s.Type); t == "result" || t == "error" {
 		e.ignore()
 		return
 	}
-	e.refuse(b, answerTo(s), unavailable) // RFC 6121 §8.5.3.2.3
+	f := unavailable // RFC 6121 §8.5.3.2.3
+	if errors.Is(err, core.ErrBlocked) {
+		f = isBlocked
+	}
+	e.refuse(b, answerTo(s), f)
 }
 
 // pass hands a whole stanza, its from stamped, to one device.
@@ -103,6 +110,10 @@ func (e *engine) pass(b *core.Batch, s *framer.Stanza, to address) error {
 
 // accountIQ takes a request to another account, for which the server answers. RFC 6121 §8.5.2.1.3
 func (e *engine) accountIQ(b *core.Batch, q *query) {
+	if err := e.own.MayWrite(q.to.Address); err != nil {
+		e.refuse(b, q.answer, faultOf(err))
+		return
+	}
 	switch string(q.child.Space) {
 	case nsVCard:
 		e.vcardOf(b, q)
@@ -136,6 +147,8 @@ func (e *engine) serverIQ(b *core.Batch, q *query) {
 		e.vcard(b, q)
 	case nsPrivate:
 		e.private(b, q)
+	case nsBlocking:
+		e.blocking(b, q)
 	default:
 		e.refuse(b, q.answer, unavailable) // RFC 6120 §8.4
 	}

@@ -64,7 +64,7 @@ func (e *engine) setBlocked(b *core.Batch, q *query, block bool) {
 	}
 }
 
-// peer is the core's name for whom a JID of a block list means. XEP-0191 §5
+// peer is the core's name for whom a JID of a block list means. XEP-0191 §6
 //
 // deviates: the domain of the hub means all its accounts, but one above it does not.
 func (f *Front) peer(who []byte) (core.Address, bool) {

@@ -12,11 +12,11 @@ func privateName(c framer.Element) string {
 	return nsPrivate + " " + string(c.Space) + " " + string(c.Name)
 }
 
-// private keeps XML for the account, one element of each name and namespace. XEP-0049 §3
+// private keeps XML for the account, one element of each name and namespace. XEP-0049 §2
 func (e *engine) private(b *core.Batch, q *query) {
 	switch {
-	case q.to.place == placeServer: // it is the account's
-		e.refuse(b, q.answer, unavailable)
+	case q.to.place == placeServer: // it is the account's; XEP-0049 §3
+		e.refuse(b, q.answer, forbidden)
 	case string(q.child.Name) != "query":
 		e.refuse(b, q.answer, badRequest)
 	case q.get:

@@ -74,6 +74,7 @@ func FuzzPeer(f *testing.F) {
 	for _, s := range []string{
 		"romeo@hub.example", "Romeo@HUB.example/a%2Fb", "hub.example", "hub.example/x", "localhost", "evil.example/%41",
 		"x@evil.example", "x@evil.example/%41/@", "pubsub.hub.example", "@", "/", "a@b@c",
+		"hub.example.", "romeo@hub.example./x", "evil.example..",
 	} {
 		f.Add(s)
 	}

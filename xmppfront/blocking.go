@@ -79,11 +79,19 @@ func (f *Front) peer(who []byte) (core.Address, bool) {
 	if err != nil {
 		return core.Address{}, false
 	}
-	domain := j.Domainpart()
-	if a.place == placeServer {
-		domain = ""
+	canonical := j.String()
+	if again, err := jid.Parse(canonical); err != nil || !again.Equal(j) {
+		return core.Address{}, false // such as two dots behind a domain, of which one is taken off
 	}
-	return core.Address{Account: j.Localpart() + core.Everybody + domain, Resource: j.Resourcepart()}, true
+	switch a = f.parse([]byte(canonical)); a.place { // a dot behind our own
+	case placeAccount:
+		return a.Address, true
+	case placeServer:
+		return core.Address{Account: core.Everybody, Resource: j.Resourcepart()}, true
+	case placeNone, placeBad:
+		return core.Address{}, false
+	}
+	return core.Address{Account: j.Localpart() + core.Everybody + j.Domainpart(), Resource: j.Resourcepart()}, true
 }
 
 // peerJID undoes peer.

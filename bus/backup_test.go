@@ -123,7 +123,7 @@ func TestBackupOfABusyNodeHoldsWhatWasAcknowledged(t *testing.T) {
 		s.remove(t, n, 40)
 		put(t, n, core.BucketRetained, row("kept", "1"), row("odd \x00", ""), row("gone", "2"))
 		put(t, n, core.BucketRetained, core.Row{Key: "gone"})
-		put(t, n, core.BucketAccounts, row("ada", "secret"))
+		put(t, n, core.BucketAccounts, row("ada", "secret"), row("\x00 a document", "hers"))
 		busy := keepBusy(t, n)
 		eventually(t, "some records are acknowledged", func() bool { return len(busy.ackedNow()) > 500 })
 		eventually(t, "a checkpoint is written", func() bool { return load(t, n, core.BucketNodes)["c"] != "" })
@@ -136,14 +136,14 @@ func TestBackupOfABusyNodeHoldsWhatWasAcknowledged(t *testing.T) {
 
 		info, err := Inspect(bytes.NewReader(file))
 		if err != nil || info.First != 41 || int(info.Last)-40 != info.Frames || info.Bytes != int64(len(file)) ||
-			len(info.Extras) != 1 || info.Rows[core.BucketAccounts] != 1 {
+			len(info.Extras) != 1 || info.Rows[core.BucketAccounts] != 2 || info.Documents != 1 {
 			t.Fatalf("%+v, %v", info, err)
 		}
 		if err := restore(t, file, place); err != nil {
 			t.Fatal(err)
 		}
 		n = place.open(t)
-		expect(t, n, core.BucketAccounts, map[string]string{"ada": "secret"})
+		expect(t, n, core.BucketAccounts, map[string]string{"ada": "secret", "\x00 a document": "hers"})
 		expect(t, n, core.BucketRetained, map[string]string{"kept": "1", "odd \x00": ""})
 		checkpoints := load(t, n, core.BucketNodes)
 		for i := range testChunks {

@@ -71,6 +71,9 @@ func (b *backupReader) readRow(e *backupEntry) error {
 		return damaged("a row: %w", err)
 	}
 	b.info.Rows[b.bucket]++
+	if b.bucket == core.BucketAccounts && core.IsDocument(e.key) {
+		b.info.Documents++
+	}
 	b.rows++
 	b.info.largest = max(b.info.largest, len(e.value))
 	return nil

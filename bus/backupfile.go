@@ -58,6 +58,7 @@ type Extra struct {
 type BackupInfo struct {
 	Time        time.Time
 	Rows        map[string]int // by bucket; a row that came twice counts once for each time
+	Documents   int            // of accounts, among the rows of core.BucketAccounts
 	First, Last uint64         // bounds of the log; an empty one has First = Last+1
 	Frames      int
 	FrameBytes  int64

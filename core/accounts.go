@@ -31,7 +31,8 @@ type accounts struct {
 	tries  *auth.Tries
 	fake   []byte // keys the verifiers of accounts that do not exist
 
-	rights atomic.Uint64 // rises when somebody may receive more or less than before
+	rights   atomic.Uint64 // rises when somebody may receive more or less than before
+	blocking atomic.Int64  // how many accounts block somebody
 
 	mu sync.RWMutex // guards m; the accounts in it are replaced, never changed
 	m  map[string]*auth.Account
@@ -52,7 +53,7 @@ func (a *accounts) load(row Row) error {
 	if err != nil {
 		return err
 	}
-	a.m[acct.Name] = &acct
+	a.set(acct.Name, &acct)
 	return nil
 }
 
@@ -80,6 +81,12 @@ func (a *accounts) set(name string, acct *auth.Account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.rights.Add(1)
+	if old := a.m[name]; old != nil && len(old.Blocked) > 0 {
+		a.blocking.Add(-1)
+	}
+	if acct != nil && len(acct.Blocked) > 0 {
+		a.blocking.Add(1)
+	}
 	if acct == nil {
 		delete(a.m, name)
 		return
@@ -93,7 +100,7 @@ func (a *accounts) mayWatch(watcher, account string) bool {
 		return true
 	}
 	acct := a.get(account)
-	return acct != nil && acct.Contacts[watcher].From
+	return acct != nil && acct.Contacts[watcher].From && !a.apart(Address{Account: watcher}, Address{Account: account})
 }
 
 // Account reports whether an account exists.
@@ -323,9 +330,11 @@ func (r *Router) removeAccount(account string) error {
 	if !r.accounts.exists(account) {
 		return fmt.Errorf("%w: there is no account %q", ErrNotFound, account)
 	}
-	if err := r.opt.Rows.Put(context.Background(), BucketAccounts, []Row{{Key: account}}); err != nil {
+	rows := append(r.documentRows(account), Row{Key: account}) // last: cut short, it is there to be removed again
+	if err := r.opt.Rows.Put(context.Background(), BucketAccounts, rows); err != nil {
 		return fmt.Errorf("deleting the account %q: %w", account, err)
 	}
+	r.documents.set(account, nil)
 	r.accounts.set(account, nil)
 	r.changed()
 	return nil

@@ -285,7 +285,11 @@ func (r *Router) applyPub(pos journal.Position, rec *journal.Record) error {
 	if retain {
 		r.retain(pos, m)
 	}
-	if waited {
+	switch {
+	case !waited:
+	case r.turnsAway(m):
+		r.Counters.Forbidden.Add(1)
+	default:
 		r.deliverOnline(&r.tail.batch, rt, m)
 	}
 	return nil

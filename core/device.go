@@ -61,7 +61,7 @@ func (b *Batch) Flush() {
 	b.touched = b.touched[:0]
 }
 
-// A Notice is a *Presence or a *RosterPush.
+// A Notice is a *Presence, a *RosterPush or a *BlockPush.
 type Notice interface{ notice() }
 
 // PresenceKind is the type of a presence, RFC 6121 §4.7.1.
@@ -95,5 +95,13 @@ type RosterPush struct {
 	Removed bool
 }
 
+// A BlockPush tells an account's devices that peers were blocked, or are so no
+// longer: without Peers, nobody is. XEP-0191 §3.3, §3.4
+type BlockPush struct {
+	Peers   []Address
+	Removed bool
+}
+
 func (*Presence) notice()   {}
 func (*RosterPush) notice() {}
+func (*BlockPush) notice()  {}

@@ -1,6 +1,9 @@
 package core
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The errors that a front maps to its reason codes and stanza errors.
 var (
@@ -19,4 +22,8 @@ var (
 	ErrQuota         = errors.New("a limit of the session is reached")              // 0x97, policy-violation
 	ErrPacketInUse   = errors.New("the packet identifier is in use")                // 0x91
 	ErrUnsupported   = errors.New("the hub does not do this")                       // 0x83, feature-not-implemented
+
+	// Of direct messages, both ErrForbidden.
+	ErrBlocked  = fmt.Errorf("%w: the sender has blocked the receiver", ErrForbidden) // not-acceptable, XEP-0191
+	ErrUnwanted = fmt.Errorf("%w: the receiver has blocked the sender", ErrForbidden) // service-unavailable
 )

@@ -29,16 +29,24 @@ func (r *Router) unwatch(a *Attachment) {
 	}
 }
 
-// notify gives a notice to the devices of an account that take them.
-func (r *Router) notify(b *Batch, account string, n Notice) {
+// watching are the devices of an account that take notices.
+func (r *Router) watching(account string) (devices []*Attachment) {
 	r.mu.RLock()
-	var devices []*Attachment
+	defer r.mu.RUnlock()
 	for a := range r.watchers[account] {
 		devices = append(devices, a)
 	}
-	r.mu.RUnlock()
-	for _, a := range devices {
-		a.dev.Notice(b, n)
+	return devices
+}
+
+// notify gives a notice to the devices of an account that take them; presence only
+// where neither side has blocked the other.
+func (r *Router) notify(b *Batch, account string, n Notice) {
+	p, _ := n.(*Presence)
+	for _, a := range r.watching(account) {
+		if p == nil || !r.accounts.apart(p.From, a.addr) {
+			a.dev.Notice(b, n)
+		}
 	}
 }
 
@@ -123,14 +131,14 @@ func (r *Router) showContacts(b *Batch, a *Attachment) {
 	}
 	for _, name := range seen {
 		for _, p := range r.devicesOf(name) {
-			if p.From != a.addr {
+			if p.From != a.addr && !r.accounts.apart(p.From, a.addr) {
 				a.dev.Notice(b, p)
 			}
 		}
 	}
 	if acct := r.accounts.get(a.addr.Account); acct != nil {
 		for name, c := range acct.Contacts {
-			if c.PendingIn { // RFC 6121 §3.1.3: asked while nobody was there
+			if c.PendingIn && !r.accounts.blocks(a.addr.Account, Address{Account: name}) { // RFC 6121 §3.1.3: asked while nobody was there
 				a.dev.Notice(b, &Presence{Kind: Subscribe, From: Address{Account: name}, To: Address{Account: a.addr.Account}})
 			}
 		}
@@ -199,8 +207,11 @@ func (r *Router) publishState(b *Batch, name string, from Address, state presenc
 }
 
 // Signal passes a whole native stanza (m.Native) to one device that is there.
-// ErrNotFound when it is not, or does not take it.
+// ErrNotFound when it is not, or does not take it; ErrBlocked, ErrUnwanted.
 func (a *Attachment) Signal(b *Batch, to Address, m *Message) error {
+	if err := a.r.mayWrite(a.addr, to); err != nil {
+		return err
+	}
 	m.From, m.Topic = a.addr, ""
 	s := a.r.session(to)
 	if s == nil {

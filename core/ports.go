@@ -48,7 +48,7 @@ type Row struct {
 // Buckets of rows.
 const (
 	BucketRetained = "PH_RET"
-	BucketAccounts = "PH_ACCT"
+	BucketAccounts = "PH_ACCT" // and their documents, see IsDocument
 	BucketNodes    = "PH_NODE" // checkpoints
 )
 

@@ -21,6 +21,7 @@ type Route struct {
 	shares     []shareRoute     // shared subscriptions
 	inbox      string           // the account that an inbox topic belongs to
 	answer     string           // the inbox topic for an answer to it
+	picky      bool             // the publisher has blocked single devices of that account
 }
 
 // A target is one attached session that a topic matches.
@@ -37,7 +38,8 @@ func (t *target) logged(qos QoS) bool { return qos > 0 && t.qos > 0 && t.session
 
 // Route finds what a publish to topic needs, checked against the syntax and the
 // access rules. It is called by the device's own goroutine only. Errors:
-// ErrBadTopic, ErrForbidden, and ErrNotFound for the inbox of an unknown account.
+// ErrBadTopic, ErrForbidden (ErrBlocked, ErrUnwanted), and ErrNotFound for the inbox
+// of an unknown account.
 func (a *Attachment) Route(name []byte) (*Route, error) {
 	if rt := a.routes[string(name)]; rt != nil {
 		if err := a.refresh(rt); err != nil {
@@ -77,10 +79,21 @@ func (a *Attachment) refresh(rt *Route) error {
 }
 
 func (a *Attachment) compute(rt *Route) error {
-	if rt.inbox != "" && !a.r.accounts.exists(rt.inbox) {
+	if rt.inbox == "" {
+		a.r.compute(rt)
+		return nil
+	}
+	before := a.r.generation.Load() // a change after what is checked here makes the route old
+	if !a.r.accounts.exists(rt.inbox) {
 		return fmt.Errorf("%w: there is no account %q", ErrNotFound, rt.inbox)
 	}
+	if err := a.r.mayWrite(a.addr, Address{Account: rt.inbox}); err != nil {
+		return err
+	}
+	own := a.r.accounts.get(a.addr.Account)
+	rt.picky = own != nil && own.BlocksSomeDevice(rt.inbox)
 	a.r.compute(rt)
+	rt.generation = before
 	return nil
 }
 
@@ -141,6 +154,11 @@ func (r *Router) mayReceive(account, name string) bool {
 func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, token uint64) (pending bool, err error) {
 	if err := a.refresh(rt); err != nil {
 		return false, err
+	}
+	if rt.picky && m.Resource != "" {
+		if err := a.r.mayWrite(a.addr, Address{rt.inbox, m.Resource}); err != nil {
+			return false, err
+		}
 	}
 	m.Topic, m.From = rt.Topic, a.addr
 	if m.Time == 0 && (m.QoS > 0 || m.Retain || rt.inbox != "") {

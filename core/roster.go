@@ -131,18 +131,26 @@ func (r *Router) show(b *Batch, viewer, account string) {
 
 func (r *Router) hide(b *Batch, viewer, account string) {
 	for _, p := range r.devicesOf(account) {
-		r.notify(b, viewer, &Presence{Kind: Unavailable, From: p.From, To: Address{Account: viewer}, Protocol: p.Protocol, Since: r.now()})
+		r.notify(b, viewer, r.gone(p, viewer))
 	}
+}
+
+// gone is what an account is told in place of a presence that it sees no more.
+func (r *Router) gone(p *Presence, viewer string) *Presence {
+	return &Presence{Kind: Unavailable, From: p.From, To: Address{Account: viewer}, Protocol: p.Protocol, Since: r.now()}
 }
 
 // RequestPresence handles subscribe, subscribed, unsubscribe and unsubscribed
 // towards an account, RFC 6121 §3. done is called on another goroutine. Errors:
-// ErrNotFound when there is no such account.
+// ErrNotFound when there is no such account, ErrBlocked.
 func (a *Attachment) RequestPresence(b *Batch, kind PresenceKind, to string, native []byte, done func(b *Batch, err error)) {
 	r, own := a.r, a.addr.Account
 	r.later(context.Background(), func() error {
 		if !r.accounts.exists(to) {
 			return fmt.Errorf("%w: there is no account %q", ErrNotFound, to)
+		}
+		if r.accounts.blocks(own, Address{Account: to}) {
+			return fmt.Errorf("%w: %s", ErrBlocked, to)
 		}
 		var b Batch
 		if err := r.exchange(&b, kind, own, to, native); err != nil {
@@ -164,6 +172,9 @@ func (r *Router) exchange(b *Batch, kind PresenceKind, from, to string, native [
 	out, err := r.step(from, to, kind, presence.Outbound)
 	if err != nil || !out.Deliver {
 		return err
+	}
+	if kind == Subscribe && r.accounts.blocks(to, Address{Account: from}) {
+		return nil // XEP-0191 §3.3: as if nobody had read it
 	}
 	in, err := r.step(to, from, kind, presence.Inbound)
 	if err != nil {

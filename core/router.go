@@ -59,9 +59,10 @@ type Router struct {
 
 	posted sync.RWMutex // guards the postings of all filters
 
-	claims   claims
-	retained retained
-	wills    wills
+	claims    claims
+	retained  retained
+	wills     wills
+	documents documents
 
 	people struct {
 		sync.Mutex // guards devices
@@ -133,6 +134,7 @@ func NewRouter(opt Options) *Router {
 	r.checkpoints.written = time.Now()
 	r.claims.latest = map[Address]*Attachment{}
 	r.wills.m = map[Address]*will{}
+	r.documents.m = map[string]map[string][]byte{}
 	r.tail.touched, r.tail.shares = map[*Session]struct{}{}, map[*share]struct{}{}
 	r.retained.values = topic.NewStore[*retainedValue]()
 	r.dirty.retained = map[string]bool{}

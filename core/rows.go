@@ -13,11 +13,14 @@ import (
 // rowsEvery is how many flushes of cursors come before one of rows.
 const rowsEvery = 20
 
-// load restores accounts, sessions and retained messages from their rows. What
+// load restores accounts, their documents, sessions and retained messages from their rows. What
 // the rows do not hold yet, the journal tells.
 func (r *Router) load(ctx context.Context) error {
-	if err := r.opt.Rows.Load(ctx, BucketAccounts, r.accounts.load); err != nil {
+	if err := r.opt.Rows.Load(ctx, BucketAccounts, r.loadAccount); err != nil {
 		return fmt.Errorf("loading the accounts: %w", err)
+	}
+	if err := r.dropOrphans(ctx); err != nil {
+		return err
 	}
 	if err := r.loadCheckpoint(ctx); err != nil {
 		return fmt.Errorf("loading the checkpoint: %w", err)

@@ -239,6 +239,9 @@ func (s *Session) wanted(m *Message, match session.Match) bool {
 	case !s.r.mayReceive(s.addr.Account, m.Topic):
 		s.r.Counters.Forbidden.Add(1)
 		return false
+	case s.r.turnsAway(m):
+		s.r.Counters.Forbidden.Add(1)
+		return false
 	}
 	return true
 }

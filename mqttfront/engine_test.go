@@ -122,6 +122,9 @@ func TestErrorsOfStored(t *testing.T) {
 		ends    bool
 	}{
 		{4, core.ErrForbidden, "40020001", false},
+		{4, core.ErrUnwanted, "40020001", false},
+		{5, core.ErrUnwanted, "4003000187", false},
+		{5, core.ErrBlocked, "4003000187", false},
 		{4, core.ErrUnavailable, "", true}, // not acknowledged: the client keeps it
 		{5, core.ErrUnavailable, `4033 0001 83 2f 1f002c "the hub cannot store it, or does not do this"`, false}, // PUBACK has no 0x88,
 		{5, core.ErrBusy, `4040 0001 97 3c 1f0039 "a limit is reached, or the hub is behind: try again later"`, false},

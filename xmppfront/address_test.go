@@ -68,3 +68,27 @@ func TestResourcesSurviveTheWayThroughXMPP(t *testing.T) {
 		}
 	})
 }
+
+// FuzzPeer: what is put on a block list comes back as it can be put there again.
+func FuzzPeer(f *testing.F) {
+	for _, s := range []string{
+		"romeo@hub.example", "Romeo@HUB.example/a%2Fb", "hub.example", "hub.example/x", "localhost", "evil.example/%41",
+		"x@evil.example", "x@evil.example/%41/@", "pubsub.hub.example", "@", "/", "a@b@c",
+		"hub.example.", "romeo@hub.example./x", "evil.example..",
+	} {
+		f.Add(s)
+	}
+	front := &Front{opt: Options{Domain: "hub.example"}, pubsub: "pubsub.hub.example"}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, ok := front.peer([]byte(s))
+		if !ok {
+			return
+		}
+		if a.Account == "" {
+			t.Fatalf("%q is nobody", s)
+		}
+		if again, ok := front.peer([]byte(front.peerJID(a))); !ok || again != a {
+			t.Fatalf("%q is %q, shown as %q, which is %q, %t", s, a, front.peerJID(a), again, ok)
+		}
+	})
+}

@@ -246,5 +246,7 @@ func (e *engine) Notice(b *core.Batch, n core.Notice) {
 		e.tellPresence(b, n)
 	case *core.RosterPush:
 		e.pushRoster(b, n)
+	case *core.BlockPush:
+		e.pushBlocks(b, n)
 	}
 }

@@ -15,7 +15,7 @@ const (
 
 // serverFeatures are what the server itself does. XEP-0030 §3.1
 var serverFeatures = []string{
-	nsDiscoInfo, nsDiscoItems, nsPing, nsVersion, nsTime, delay.NS, "urn:xmpp:json:0",
+	nsDiscoInfo, nsDiscoItems, nsPing, nsVersion, nsTime, delay.NS, "urn:xmpp:json:0", nsPrivate, nsVCard, nsBlocking,
 }
 
 // serviceFeatures are what pubsub.<domain> does; XEP-0060 §10.

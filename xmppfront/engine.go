@@ -89,6 +89,7 @@ type engine struct {
 	open       bool             // shared takes deliveries
 	inbox      bool             // it shall, once it is attached
 	interested bool             // asked for the roster: RFC 6121 §2.2
+	blocklist  bool             // asked for the block list: XEP-0191 §3.2
 	ownFull    bool             // a delivery was turned away: call Drained
 	sharedFull bool
 	streamID   string

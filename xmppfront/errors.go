@@ -50,6 +50,7 @@ var (
 	overPolicy     = fault{typ: stanza.Modify, cond: stanza.PolicyViolation}
 	overloaded     = fault{typ: stanza.Wait, cond: stanza.ResourceConstraint}
 	remoteMissing  = fault{typ: stanza.Cancel, cond: stanza.RemoteServerNotFound}
+	unacceptable   = fault{typ: stanza.Cancel, cond: stanza.NotAcceptable}
 	unavailable    = fault{typ: stanza.Cancel, cond: stanza.ServiceUnavailable}
 	unexpected     = fault{typ: stanza.Wait, cond: stanza.UnexpectedRequest}
 )
@@ -92,6 +93,8 @@ var coreFaults = []struct {
 	{core.ErrExists, conflict},
 	{core.ErrNotFound, itemNotFound},
 	{core.ErrStopped, fault{typ: stanza.Wait, cond: stanza.ServiceUnavailable}},
+	{core.ErrBlocked, isBlocked}, // these two before ErrForbidden, which they are
+	{core.ErrUnwanted, unavailable},
 	{core.ErrForbidden, forbidden},
 	{core.ErrNotAuthorized, notAuthorized},
 	{core.ErrBadTopic, jidMalformed},

@@ -1,6 +1,8 @@
 package xmppfront
 
 import (
+	"errors"
+
 	"pushhub/core"
 	"pushhub/xmppfront/framer"
 )
@@ -75,7 +77,7 @@ func (e *engine) iq(b *core.Batch, s *framer.Stanza) {
 	case to.place == placePubSub:
 		e.serviceIQ(b, q)
 	case to.place == placeAccount && to.Account != e.account:
-		e.refuse(b, q.answer, unavailable) // RFC 6121 §8.5.2.1.3
+		e.accountIQ(b, q)
 	default:
 		e.serverIQ(b, q)
 	}
@@ -83,14 +85,19 @@ func (e *engine) iq(b *core.Batch, s *framer.Stanza) {
 
 // passIQ hands an IQ to another device as it is. RFC 6121 §8.5.3
 func (e *engine) passIQ(b *core.Batch, s *framer.Stanza, to address) {
-	if e.pass(b, s, to) == nil {
+	err := e.pass(b, s, to)
+	if err == nil {
 		return
 	}
 	if t := string(s.Type); t == "result" || t == "error" {
 		e.ignore()
 		return
 	}
-	e.refuse(b, answerTo(s), unavailable) // RFC 6121 §8.5.3.2.3
+	f := unavailable // RFC 6121 §8.5.3.2.3
+	if errors.Is(err, core.ErrBlocked) {
+		f = isBlocked
+	}
+	e.refuse(b, answerTo(s), f)
 }
 
 // pass hands a whole stanza, its from stamped, to one device.
@@ -99,6 +106,22 @@ func (e *engine) pass(b *core.Batch, s *framer.Stanza, to address) error {
 	e.msg.Reset()
 	e.msg.Native, e.msg.NativeForm = e.native, core.NativeXMPP
 	return e.own.Signal(b, to.Address, &e.msg)
+}
+
+// accountIQ takes a request to another account, for which the server answers. RFC 6121 §8.5.2.1.3
+func (e *engine) accountIQ(b *core.Batch, q *query) {
+	if err := e.own.MayWrite(q.to.Address); err != nil {
+		e.refuse(b, q.answer, faultOf(err))
+		return
+	}
+	switch string(q.child.Space) {
+	case nsVCard:
+		e.vcardOf(b, q)
+	case nsPrivate:
+		e.refuse(b, q.answer, forbidden) // XEP-0049 §3
+	default:
+		e.refuse(b, q.answer, unavailable)
+	}
 }
 
 // serverIQ takes a request to the server, or to the account that sends it.
@@ -122,6 +145,10 @@ func (e *engine) serverIQ(b *core.Batch, q *query) {
 		e.negotiated(b, q)
 	case nsVCard:
 		e.vcard(b, q)
+	case nsPrivate:
+		e.private(b, q)
+	case nsBlocking:
+		e.blocking(b, q)
 	default:
 		e.refuse(b, q.answer, unavailable) // RFC 6120 §8.4
 	}
@@ -187,6 +214,21 @@ func (e *engine) result(b *core.Batch, a answer, payload []byte) {
 		p = append(p, "</iq>"...)
 	}
 	e.write(b, p)
+}
+
+// answerLater stops the input until the function that it returns is called, which
+// answers an IQ: with an empty result, or with what err tells.
+func (e *engine) answerLater(a answer) func(err error) {
+	done := e.await()
+	return func(err error) {
+		done(func(b *core.Batch) {
+			if err != nil {
+				e.refuse(b, a, faultOf(err))
+				return
+			}
+			e.result(b, a, nil)
+		})
+	}
 }
 
 // refuse answers with an error. RFC 6120 §8.3

@@ -15,7 +15,6 @@ const (
 	nsPing    = ping.NS
 	nsVersion = version.NS
 	nsTime    = xtime.NS
-	nsVCard   = "vcard-temp"
 )
 
 // ping asks a silent client whether it is there. XEP-0199 §4.1
@@ -42,19 +41,6 @@ func (e *engine) time(b *core.Batch, q *query) {
 	p := []byte("<time xmlns='" + nsTime + "'><tzo>+00:00</tzo>")
 	p = textElement(p, "utc", e.front.now().UTC().Format(time.RFC3339))
 	e.result(b, q.answer, append(p, "</time>"...))
-}
-
-// vcard has nothing to show, which XEP-0054 §3.1 says with an empty card, and
-// nothing to keep.
-func (e *engine) vcard(b *core.Batch, q *query) {
-	switch {
-	case !q.get:
-		e.refuse(b, q.answer, notImplemented)
-	case q.to.place == placeServer:
-		e.refuse(b, q.answer, itemNotFound)
-	default:
-		e.result(b, q.answer, []byte("<vCard xmlns='"+nsVCard+"'/>"))
-	}
 }
 
 // pingWait bounds how long a silent client has to answer a ping.

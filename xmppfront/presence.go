@@ -2,6 +2,7 @@ package xmppfront
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 
 	"pushhub/core"
@@ -48,7 +49,14 @@ func (e *engine) presence(b *core.Batch, s *framer.Stanza) {
 // device subscribes to it.
 func (e *engine) direct(b *core.Batch, s *framer.Stanza) {
 	to := e.target(s.To)
-	if to.place != placeAccount || to.Resource == "" || e.pass(b, s, to) != nil {
+	if to.place != placeAccount || to.Resource == "" {
+		e.ignore()
+		return
+	}
+	switch err := e.pass(b, s, to); {
+	case errors.Is(err, core.ErrBlocked):
+		e.refuse(b, answerTo(s), isBlocked)
+	case err != nil: // XEP-0191 §3.3: whether the receiver blocks the sender is not told
 		e.ignore()
 	}
 }
@@ -64,11 +72,14 @@ func (e *engine) requestPresence(b *core.Batch, s *framer.Stanza, kind core.Pres
 		e.ignore()
 		return
 	}
-	native := appendChildren(nil, s, nil)
+	native, a := appendChildren(nil, s, nil), answerTo(s)
 	done := e.await()
 	e.own.RequestPresence(b, kind, to.Account, native, func(_ *core.Batch, err error) {
-		done(func(*core.Batch) {
-			if err != nil { // RFC 6121 §3.1.3: whether an account exists is not told
+		done(func(b *core.Batch) {
+			switch {
+			case errors.Is(err, core.ErrBlocked):
+				e.refuse(b, a, isBlocked)
+			case err != nil: // RFC 6121 §3.1.3: whether an account exists is not told
 				e.ignore()
 			}
 		})

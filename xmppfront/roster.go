@@ -89,17 +89,7 @@ func (e *engine) rosterSet(b *core.Batch, q *query) {
 		e.refuse(b, q.answer, notAllowed) // RFC 6121 §2.3.3
 		return
 	}
-	a := q.answer
-	done := e.await()
-	finish := func(err error) {
-		done(func(b *core.Batch) {
-			if err != nil {
-				e.refuse(b, a, faultOf(err))
-				return
-			}
-			e.result(b, a, nil)
-		})
-	}
+	finish := e.answerLater(q.answer)
 	if sub, _ := item.Attr("subscription"); string(sub) == "remove" {
 		e.front.router.RemoveContact(e.account, contact, finish)
 		return

@@ -80,6 +80,7 @@ type managed struct {
 	shared     *core.Attachment // of the account's own session; may be nil
 	available  bool             // takes what comes for the account
 	interested bool             // asked for the roster
+	blocklist  bool             // and for the block list
 }
 
 // begin counts a stanza of the client; false when none may be taken any more.
@@ -304,11 +305,11 @@ func (m *managed) lost() bool {
 }
 
 // end notes how the stream ended, and returns the bytes that it keeps.
-func (m *managed) end(shared *core.Attachment, available, interested bool) (size int) {
+func (m *managed) end(shared *core.Attachment, available, interested, blocklist bool) (size int) {
 	const entry = 48
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.shared, m.available, m.interested = shared, available, interested
+	m.shared, m.available, m.interested, m.blocklist = shared, available, interested, blocklist
 	size = m.kept + entry*(len(m.sent)+len(m.waiting))
 	for _, s := range m.waiting {
 		size += len(s.raw)
@@ -323,7 +324,8 @@ func (m *managed) heirOf(old *managed) (shared *core.Attachment) {
 	defer old.mu.Unlock()
 	old.taken, old.frozen = true, true
 	m.handled, m.acked, m.sent, m.kept, m.waiting = old.handled, old.acked, old.sent, old.kept, old.waiting
-	m.expiry, m.received, m.available, m.interested = old.expiry, old.handled, old.available, old.interested
+	m.expiry, m.received, m.available = old.expiry, old.handled, old.available
+	m.interested, m.blocklist = old.interested, old.blocklist
 	shared, old.shared = old.shared, nil
 	old.sent, old.waiting, old.done, old.kept = nil, nil, nil, 0
 	return shared

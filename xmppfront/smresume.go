@@ -162,7 +162,7 @@ func (e *engine) resumed(b *core.Batch, m *managed, h uint32) {
 			shared.Suspend(b) // the old stream may not have noticed its end yet
 		}
 	} else {
-		m.acked, m.available, m.interested = h, true, true
+		m.acked, m.available, m.interested, m.blocklist = h, true, true, true
 	}
 	m.stable = e.own.Handled()
 	if !before(m.stable, m.handled) {
@@ -225,7 +225,8 @@ func (e *engine) goOn(b *core.Batch, m *managed, said []byte) {
 	if said != nil {
 		e.append(b, 0, said)
 	}
-	e.sm, e.inbox, e.interested, e.resuming = m, m.available, m.interested, false
+	e.sm, e.inbox, e.resuming = m, m.available, false
+	e.interested, e.blocklist = m.interested, m.blocklist
 	for _, p := range e.early {
 		e.send(b, 0, sent{keep: keepMust}, p)
 	}

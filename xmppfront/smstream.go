@@ -288,5 +288,5 @@ func (e *engine) stash() {
 		return
 	}
 	e.stashed = true
-	e.front.streams.put(e.self, m, m.end(e.shared, e.inbox, e.interested), e.front.now().Add(m.expiry))
+	e.front.streams.put(e.self, m, m.end(e.shared, e.inbox, e.interested, e.blocklist), e.front.now().Add(m.expiry))
 }

@@ -167,7 +167,7 @@ type backupReport struct {
 func tellBackup(c *cli.Context, w io.Writer, done, where string, info bus.BackupInfo) error {
 	r := backupReport{
 		Done: done, Where: where, Made: info.Time.UTC().Format(time.RFC3339),
-		Accounts: info.Rows[core.BucketAccounts], Retained: info.Rows[core.BucketRetained],
+		Accounts: info.Rows[core.BucketAccounts] - info.Documents, Retained: info.Rows[core.BucketRetained],
 		Frames: info.Frames, First: info.First, Last: info.Last, Bytes: info.Bytes, Files: []string{},
 	}
 	for _, e := range info.Extras {

@@ -21,6 +21,7 @@ type Account struct {
 	Verifiers []Verifier         // at most one for each mechanism; none: cannot log in by password
 	Created   int64              // Unix time in milliseconds
 	Contacts  map[string]Contact // the roster, by the contact's bare address; never nil once decoded
+	Blocked   map[Peer]bool      // whom the user has blocked; all true, nil when that is nobody once decoded
 }
 
 // Contact is one roster item with its subscription state, RFC 6121 §2.1 and
@@ -113,12 +114,13 @@ type accountRow struct {
 	Verifiers []Verifier         `json:"verifiers,omitempty"`
 	Created   int64              `json:"created"`
 	Contacts  map[string]Contact `json:"contacts,omitempty"`
+	Blocked   []Peer             `json:"blocked,omitempty"` // a reader without it refuses the row
 }
 
 // EncodeAccount writes the row that [DecodeAccount] reads. Errors wrap
 // [ErrBadAccount].
 func EncodeAccount(a Account) ([]byte, error) {
-	row := accountRow{Version: accountVersion, Name: a.Name, Verifiers: a.Verifiers, Created: a.Created, Contacts: a.Contacts}
+	row := accountRow{Version: accountVersion, Name: a.Name, Verifiers: a.Verifiers, Created: a.Created, Contacts: a.Contacts, Blocked: a.BlockedPeers()}
 	if err := row.check(); err != nil {
 		return nil, err
 	}
@@ -161,7 +163,9 @@ func DecodeAccount(b []byte) (Account, error) {
 	if row.Contacts == nil {
 		row.Contacts = map[string]Contact{}
 	}
-	return Account{Name: row.Name, Verifiers: row.Verifiers, Created: row.Created, Contacts: row.Contacts}, nil
+	return Account{
+		Name: row.Name, Verifiers: row.Verifiers, Created: row.Created, Contacts: row.Contacts, Blocked: peerSet(row.Blocked),
+	}, nil
 }
 
 // check holds a row to what the rest of the server relies on.

@@ -103,6 +103,7 @@ func TestContactSubscription(t *testing.T) {
 func FuzzDecodeAccount(f *testing.F) {
 	f.Add([]byte(`{"v":1,"name":"alice","created":5,"contacts":{"bob":{"to":true}}}`))
 	f.Add([]byte(`{"v":1,"name":"alice","verifiers":[]}`))
+	f.Add([]byte(`{"v":1,"name":"alice","blocked":[{"account":"bob"},{"account":"@","resource":"x"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a, err := DecodeAccount(b)
 		if err != nil {
@@ -112,7 +113,7 @@ func FuzzDecodeAccount(f *testing.F) {
 		if err != nil {
 			t.Skip("escaping may push a row over its limit")
 		}
-		if back, err := DecodeAccount(row); err != nil || back.Name != a.Name || len(back.Contacts) != len(a.Contacts) {
+		if back, err := DecodeAccount(row); err != nil || back.Name != a.Name || len(back.Contacts) != len(a.Contacts) || len(back.Blocked) != len(a.Blocked) {
 			t.Fatalf("%+v became %+v, %v", a, back, err)
 		}
 	})

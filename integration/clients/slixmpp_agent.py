@@ -38,7 +38,9 @@ class Agent(slixmpp.ClientXMPP):
     def __init__(self, jid, password):
         super().__init__(jid, password)
         self.register_plugin("xep_0030")
+        self.register_plugin("xep_0054")
         self.register_plugin("xep_0060")
+        self.register_plugin("xep_0191")
         self.register_plugin("xep_0199")
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("failed_all_auth", lambda _: say("refused"))
@@ -84,6 +86,20 @@ class Agent(slixmpp.ClientXMPP):
                 await self["xep_0199"].ping(self.boundjid.domain)  # the hub has read the message
             case "presence":
                 self.send_presence(pshow=c.get("show"), pstatus=c.get("status"))
+            case "block":
+                await self["xep_0191"].block(c["jids"])
+            case "unblock":
+                await self["xep_0191"].unblock(c["jids"])
+            case "blocked":
+                got = await self["xep_0191"].get_blocked()
+                return {"children": [element(i) for i in got.xml.iter("{urn:xmpp:blocking}item")]}
+            case "set vcard":
+                card = self["xep_0054"].make_vcard()
+                card["FN"] = c["name"]
+                await self["xep_0054"].publish_vcard(card)
+            case "vcard":
+                got = await self["xep_0054"].get_vcard(c["jid"], local=False)
+                return {"children": [element(i) for i in got.xml.iter("{vcard-temp}FN")]}
             case "quit":
                 self.disconnect()
         return {}

@@ -165,6 +165,23 @@ func (e Element) Attr(local string) ([]byte, bool) {
 	return decodeAttr(value), true
 }
 
+// Empty reports whether the element has neither content nor attributes, but for
+// declarations of namespaces.
+func (e Element) Empty() bool {
+	if len(e.Inner) > 0 {
+		return false
+	}
+	for rest := e.attrs; ; {
+		var name []byte
+		if name, _, rest = nextAttr(rest); name == nil {
+			return true
+		}
+		if kind, _ := splitName(name); string(name) != "xmlns" && string(kind) != "xmlns" {
+			return false
+		}
+	}
+}
+
 // Children calls yield for each child element in order, until it returns false.
 // Text is passed over.
 func (e Element) Children(yield func(Element) bool) {

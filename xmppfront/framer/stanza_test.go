@@ -227,3 +227,18 @@ func TestStanzasReadAsEncodingXMLReadsThem(t *testing.T) {
 		checkStanza(t, s)
 	}
 }
+
+func TestEmptyElements(t *testing.T) {
+	for in, want := range map[string]bool{
+		`<a/>`: true, `<a></a>`: true, `<a xmlns='u' xmlns:p="v" />`: true, `<p:a xmlns:p='v'></p:a>`: true,
+		`<a> </a>`: false, `<a><b/></a>`: false, `<a x='1'/>`: false, `<a xmlns='u' xml:lang='en'/>`: false,
+	} {
+		var st Stanza
+		if err := Parse([]byte(in), NSClient, &st); err != nil {
+			t.Fatalf("%s: %v", in, err)
+		}
+		if got := st.Empty(); got != want {
+			t.Errorf("%s: %t, want %t", in, got, want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -20,6 +21,7 @@ import (
 func (c Config) Check() []Problem {
 	ck := checker{Config: c}
 	ck.domains()
+	ck.admins()
 	ck.listeners()
 	ck.files()
 	ck.bus()
@@ -50,6 +52,15 @@ func (ck *checker) domains() {
 		}
 		if strings.EqualFold(alias, ck.Domain) || slices.ContainsFunc(ck.DomainAliases[:i], func(d string) bool { return strings.EqualFold(d, alias) }) {
 			ck.fail("domain_aliases", fmt.Sprintf("%q is named twice", alias), "remove it")
+		}
+	}
+}
+
+// admins checks addresses as XEP-0157 §2 has them.
+func (ck *checker) admins() {
+	for _, address := range ck.XMPP.AdminAddresses {
+		if u, err := url.Parse(address); err != nil || u.Scheme == "" || !utf8.ValidString(address) {
+			ck.fail("xmpp.admin_addresses", fmt.Sprintf("%q is not a URI", address), "write URIs such as mailto:admin@example.org or xmpp:admin@example.org")
 		}
 	}
 }

@@ -74,6 +74,7 @@ type XMPP struct {
 	ChannelBinding  bool          // offer SCRAM logins that are bound to their TLS connection
 	MaxStanzaSize   Size          // largest stanza accepted
 	LoginTimeout    time.Duration // from accept to the bound resource
+	AdminAddresses  []string      // URIs of those who run the hub, shown to everybody
 }
 
 // TLS names the certificate; Cert and Key empty: a self-signed one in the data directory.

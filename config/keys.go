@@ -64,6 +64,7 @@ var keys = []key{
 	// RFC 6120 §13.12: not below 10000 bytes.
 	{name: "xmpp.max_stanza_size", field: func(c *Config) any { return &c.XMPP.MaxStanzaSize }, min: 10000, max: 64 * mib, live: true},
 	{name: "xmpp.login_timeout", field: func(c *Config) any { return &c.XMPP.LoginTimeout }, min: second, max: 600 * second, live: true},
+	{name: "xmpp.admin_addresses", field: func(c *Config) any { return &c.XMPP.AdminAddresses }},
 
 	{name: "tls.cert", field: func(c *Config) any { return &c.TLS.Cert }, live: true},
 	{name: "tls.key", field: func(c *Config) any { return &c.TLS.Key }, live: true},

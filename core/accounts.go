@@ -273,6 +273,9 @@ func (r *Router) RemoveAccount(account string, done func(err error)) {
 		if err := r.removeAccount(account); err != nil {
 			return err
 		}
+		r.people.Lock()
+		delete(r.people.left, account)
+		r.people.Unlock()
 		if err := r.forgetContact(account); err != nil {
 			return err
 		}

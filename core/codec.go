@@ -19,6 +19,9 @@ const (
 	codecV1   = 1
 )
 
+// hasCopies marks a message with Copies in the byte that names its native form.
+const hasCopies = 1 << 7
+
 // appendMessage encodes m as the body of a PUB record or of a retained row. The
 // topic comes right behind the two leading bytes, so that it can be matched
 // without decoding the rest. The publisher stands in the record.
@@ -34,7 +37,7 @@ func appendMessage(dst []byte, m *Message) []byte {
 	set(hasMeta, m.ID != "" || m.Type != "" || m.Subject != "" || m.Resource != "")
 	set(hasV5, m.ContentType != "" || m.ResponseTopic != "" || m.Correlation != nil || m.User != nil)
 	set(hasExpiry, m.Expires != 0)
-	set(hasNative, m.NativeForm != 0)
+	set(hasNative, m.NativeForm != 0 || m.Copies)
 	dst = append(dst, codecV1, flags)
 	dst = journal.AppendBytes(dst, m.Topic)
 	dst = binary.AppendUvarint(dst, uint64(m.Time))
@@ -50,7 +53,11 @@ func appendMessage(dst []byte, m *Message) []byte {
 		dst = binary.AppendUvarint(dst, uint64(m.Expires))
 	}
 	if flags&hasNative != 0 {
-		dst = append(dst, m.NativeForm)
+		form := m.NativeForm
+		if m.Copies {
+			form |= hasCopies
+		}
+		dst = append(dst, form)
 		dst = journal.AppendBytes(dst, m.Native)
 	}
 	return append(dst, m.Payload...)
@@ -100,8 +107,11 @@ func decodeMessage(b []byte, topic string, from Address) (*Message, error) {
 		m.Expires = int64(d.Uvarint())
 	}
 	if flags&hasNative != 0 {
-		m.NativeForm = d.Byte()
-		m.Native = d.Bytes()
+		form := d.Byte()
+		m.NativeForm, m.Copies = form&^hasCopies, form&hasCopies != 0
+		if native := d.Bytes(); len(native) > 0 || m.NativeForm != 0 {
+			m.Native = native
+		}
 	}
 	m.Payload = d.Rest
 	if d.Err != nil {

@@ -7,7 +7,7 @@ import (
 
 func everything() *Message {
 	return &Message{
-		Topic: "plant/7/temp", Payload: []byte{0, 1, 2}, QoS: 2, Retain: true, Resource: "phone", ID: "id1", Type: "chat",
+		Topic: "plant/7/temp", Payload: []byte{0, 1, 2}, QoS: 2, Retain: true, Resource: "phone", ID: "id1", Type: "chat", Copies: true,
 		Subject: "s", ContentType: "text/plain", ResponseTopic: "r", Correlation: []byte("c"),
 		User: []Property{{"k", "v"}, {"k", "w"}}, UTF8: true, Expires: 99, Time: 42,
 		Native: []byte("<body>x</body>"), NativeForm: NativeXMPP,
@@ -19,6 +19,8 @@ func TestMessageSurvivesTheJournal(t *testing.T) {
 		"everything": everything(),
 		"plain":      {Topic: "t", Payload: []byte("x"), QoS: 1, Time: 7},
 		"meta":       {Topic: "t", Payload: []byte{}, ID: "i", Time: 1},
+		"native":     {Topic: "t", Payload: []byte{}, Native: []byte("<x/>"), NativeForm: NativeXMPP, Time: 1},
+		"copies":     {Topic: "t", Payload: []byte{}, Copies: true, Time: 1},
 	} {
 		b := appendMessage(nil, m)
 		topic, qos, retain, err := messageTopic(b)

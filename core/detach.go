@@ -70,6 +70,7 @@ func (a *Attachment) leave(b *Batch, graceful, replaced bool) bool {
 		r.connectionEnded(a.addr, graceful)
 	}
 	r.unwatch(a)
+	r.copies.remove(a)
 	s.mu.Unlock()
 	if last && !s.durable {
 		r.mu.Lock()

@@ -41,6 +41,7 @@ type Delivery struct {
 	Release bool   // no message: PUBREL for PacketID
 	Packet  uint16 // 0 at QoS 0; else acknowledge with Attachment.Ack (QoS 2: Received, then Ack)
 	SubIDs  []uint32
+	Copy    Copy // only for who wants copies
 }
 
 // A Batch collects the devices that were appended to while one piece of work

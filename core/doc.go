@@ -24,7 +24,7 @@
 //
 // claims.mu comes first, then Session.mu, then Router.mu, then share.mu. Nobody
 // holds two sessions' mu: members take from a share, each under its own. All others
-// are leaves: Router.posted, shares.mu, accounts.mu, documents.mu, retained.mu, people, frames.mu, dirty, replay, and the locks
+// are leaves: Router.posted, copies.mu, shares.mu, accounts.mu, documents.mu, retained.mu, people, frames.mu, dirty, replay, and the locks
 // inside Devices and the Journal. accounts.change is held around IO, and nothing
 // but leaves and Router.mu is taken under it.
 package core

@@ -43,6 +43,7 @@ type Message struct {
 	ID       string // the sender's own identifier (XMPP id)
 	Type     string // of an inbox message: chat, normal, headline …
 	Subject  string
+	Copies   bool // of an inbox message: both accounts' other devices may have a copy, see Attachment.WantCopies
 
 	ContentType   string
 	ResponseTopic string
@@ -88,7 +89,7 @@ func (m *Message) Share(form uint8, b []byte) { m.shared.Store(&sharedForm{form,
 func (m *Message) Reset() {
 	m.shared.Store(nil)
 	m.Topic, m.Payload, m.QoS, m.Retain, m.From = "", nil, 0, false, Address{}
-	m.Resource, m.ID, m.Type, m.Subject = "", "", "", ""
+	m.Resource, m.ID, m.Type, m.Subject, m.Copies = "", "", "", "", false
 	m.ContentType, m.ResponseTopic, m.Correlation, m.User = "", "", nil, nil
 	m.UTF8, m.Expires, m.Time, m.Number, m.Native, m.NativeForm = false, 0, 0, 0, nil, 0
 }
@@ -97,7 +98,7 @@ func (m *Message) Reset() {
 func (m *Message) clone() *Message {
 	c := &Message{
 		Topic: m.Topic, Payload: append([]byte(nil), m.Payload...), QoS: m.QoS, Retain: m.Retain, From: m.From,
-		Resource: m.Resource, ID: m.ID, Type: m.Type, Subject: m.Subject,
+		Resource: m.Resource, ID: m.ID, Type: m.Type, Subject: m.Subject, Copies: m.Copies,
 		ContentType: m.ContentType, ResponseTopic: m.ResponseTopic,
 		UTF8: m.UTF8, Expires: m.Expires, Time: m.Time, NativeForm: m.NativeForm,
 	}

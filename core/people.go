@@ -86,6 +86,7 @@ func (a *Attachment) SetPresence(b *Batch, p *Presence) {
 // whether that changed availability; an absent device that goes is no news.
 func (r *Router) setPresence(b *Batch, p *Presence) (changed bool) {
 	acct, res := p.From.Account, p.From.Resource
+	known := r.accounts.exists(acct)
 	r.people.Lock()
 	_, was := r.people.devices.Get(acct, res)
 	if p.Kind == Available {
@@ -94,6 +95,9 @@ func (r *Router) setPresence(b *Batch, p *Presence) (changed bool) {
 		r.people.devices.Remove(acct, res)
 	}
 	count := r.people.devices.Count(acct)
+	if was && count == 0 && known {
+		r.people.left[acct] = r.now()
+	}
 	r.people.Unlock()
 	if p.Kind == Unavailable && !was {
 		return false

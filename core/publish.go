@@ -175,12 +175,13 @@ func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, tok
 		return a.publishOnce(b, rt, m, packet, token)
 	}
 	if m.QoS == 0 && m.Resource != "" && a.r.direct(b, rt, m) {
+		a.r.copySent(b, m)
 		return false, nil
 	}
 	switch {
 	case m.QoS == 1 && (m.Retain || len(rt.filters) > 0):
 		// Refused, it comes again: nobody may have been given it before.
-		err = a.r.append(&journal.Record{Kind: journal.KindPub, PacketID: m.Number, Epoch: a.epoch}, a.addr, m, a.stored(token))
+		err = a.r.append(&journal.Record{Kind: journal.KindPub, PacketID: m.Number, Epoch: a.epoch}, a.addr, m, a.storedCopied(token, m))
 		if err != nil {
 			return false, err
 		}
@@ -191,6 +192,9 @@ func (a *Attachment) Publish(b *Batch, rt *Route, m *Message, packet uint16, tok
 		}
 	}
 	a.r.deliverOnline(b, rt, m)
+	if !pending {
+		a.r.copySent(b, m)
+	}
 	return pending, nil
 }
 
@@ -303,6 +307,9 @@ func (r *Router) direct(b *Batch, rt *Route, m *Message) bool {
 		return false
 	}
 	s.deliverQoS0(b, m, false, nil)
+	if m.Copies {
+		r.copyReceived(b, m, rt.inbox, s.attached())
+	}
 	return true
 }
 

@@ -57,6 +57,8 @@ type Router struct {
 	watchers map[string]map[*Attachment]bool // devices that take notices, by account
 	shares   shares                          // guards some of itself
 
+	copies copies
+
 	posted sync.RWMutex // guards the postings of all filters
 
 	claims    claims
@@ -65,8 +67,9 @@ type Router struct {
 	documents documents
 
 	people struct {
-		sync.Mutex // guards devices
+		sync.Mutex // guards what follows
 		devices    presence.Devices[*Presence]
+		left       map[string]int64 // when the last device of an account went, Unix milliseconds
 	}
 
 	dirty struct {
@@ -132,6 +135,7 @@ func NewRouter(opt Options) *Router {
 		replays:  make(chan struct{}, replayers),
 	}
 	r.checkpoints.written = time.Now()
+	r.people.left = map[string]int64{}
 	r.claims.latest = map[Address]*Attachment{}
 	r.wills.m = map[Address]*will{}
 	r.documents.m = map[string]map[string][]byte{}

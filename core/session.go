@@ -85,6 +85,14 @@ func (s *Session) deliver(b *Batch, d Delivery) Outcome {
 		d.To = att
 		best = min(best, att.dev.Deliver(b, d))
 	}
+	// Delivered again, it was copied before.
+	if best == Queued && !d.Dup && s.addr.Resource == "" && d.Message != nil && d.Message.Copies {
+		given := s.attached()
+		if one != nil {
+			given = []*Attachment{one}
+		}
+		s.r.copyReceived(b, d.Message, s.addr.Account, given)
+	}
 	return best
 }
 

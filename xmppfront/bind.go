@@ -108,9 +108,12 @@ func (e *engine) bound() {
 func (e *engine) begin(b *core.Batch) {
 	e.mu.Lock()
 	e.ready = true
-	waits := e.ownFull
+	waits, copies := e.ownFull, e.copies
 	e.ownFull = false
 	e.mu.Unlock()
+	if copies {
+		e.own.WantCopies(true) // it is another attachment than the one that asked
+	}
 	if waits {
 		e.own.Drained(b)
 	}

@@ -42,6 +42,9 @@ func (e *engine) Deliver(b *core.Batch, d core.Delivery) core.Outcome {
 	if m.Topic == "" {
 		return e.deliver(b, d, m.Native)
 	}
+	if d.Copy != core.NoCopy {
+		return e.carbon(b, d)
+	}
 	if e.push {
 		return e.notify(b, d)
 	}
@@ -83,6 +86,9 @@ func (e *engine) deliver(b *core.Batch, d core.Delivery, parts ...[]byte) core.O
 	// session may be attached for a moment while the device is not to be sent what
 	// comes for the account.
 	if own && e.ready || !own && e.open {
+		if e.inactive && tellsState(d.Message) && e.holdBack(b, stateOfMessage(d), e.sentAs(d, own), parts...) {
+			return core.Queued
+		}
 		if e.send(b, max(n, 1), e.sentAs(d, own), parts...) {
 			if d.Packet != 0 && e.sm == nil {
 				e.acks = append(e.acks, ack{e.appended, d.To, d.Packet})

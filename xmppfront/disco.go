@@ -15,8 +15,20 @@ const (
 
 // serverFeatures are what the server itself does. XEP-0030 §3.1
 var serverFeatures = []string{
-	nsDiscoInfo, nsDiscoItems, nsPing, nsVersion, nsTime, delay.NS, "urn:xmpp:json:0", nsPrivate, nsVCard, nsBlocking,
+	nsDiscoInfo, nsDiscoItems, nsCaps, nsRoster, nsPing, nsVersion, nsTime, nsLast, nsCarbons, delay.NS, "msgoffline", "urn:xmpp:json:0", nsPrivate, nsVCard, nsBlocking,
 }
+
+// serverCapabilities are those and what the server is.
+func serverCapabilities(opt Options) capabilities {
+	features := serverFeatures
+	if opt.Registration {
+		features = append([]string{nsRegister}, features...)
+	}
+	return capabilities{"server", "im", "pushhub", features, serverInfo(opt.AdminAddresses)}
+}
+
+// accountCapabilities are what the server does for each account.
+var accountCapabilities = capabilities{"account", "registered", "", []string{nsDiscoInfo, nsDiscoItems, nsLast}, nil}
 
 // serviceFeatures are what pubsub.<domain> does; XEP-0060 §10.
 var serviceFeatures = []string{
@@ -33,23 +45,27 @@ func (e *engine) discoInfo(b *core.Batch, q *query) {
 	switch {
 	case !q.get:
 		e.refuse(b, q.answer, badRequest)
+	case q.to.place == placeServer && string(node) == capsNode+"#"+e.front.capsVersion: // XEP-0115 §6.2
+		e.result(b, q.answer, infoOf(string(node), e.front.capabilities))
 	case hasNode && len(node) > 0:
 		e.refuse(b, q.answer, itemNotFound) // XEP-0030 §7
 	case q.to.place == placeServer:
-		features := serverFeatures
-		if e.front.opt.Registration {
-			features = append([]string{nsRegister}, features...)
-		}
-		e.result(b, q.answer, infoOf("", "server", "im", "pushhub", features))
+		e.result(b, q.answer, infoOf("", e.front.capabilities))
 	default:
-		e.result(b, q.answer, infoOf("", "account", "registered", "", []string{nsDiscoInfo, nsDiscoItems}))
+		e.result(b, q.answer, infoOf("", accountCapabilities))
 	}
 }
 
-// discoItems lists the one service there is. XEP-0030 §4
+// discoItems lists the one service there is, or the devices of an account that
+// are there. XEP-0030 §4, §8
 func (e *engine) discoItems(b *core.Batch, q *query) {
-	if !q.get {
+	node, _ := q.child.Attr("node")
+	switch {
+	case !q.get:
 		e.refuse(b, q.answer, badRequest)
+		return
+	case len(node) > 0:
+		e.refuse(b, q.answer, itemNotFound) // XEP-0030 §7
 		return
 	}
 	p := []byte("<query xmlns='" + nsDiscoItems + "'>")
@@ -57,6 +73,16 @@ func (e *engine) discoItems(b *core.Batch, q *query) {
 		p = append(p, "<item"...)
 		p = attr(p, "jid", e.front.pubsub)
 		p = append(attr(p, "name", "Topics"), "/>"...)
+		e.result(b, q.answer, append(p, "</query>"...))
+		return
+	}
+	account := e.account // asked without an address
+	if q.to.place == placeAccount {
+		account = q.to.Account
+	}
+	devices := e.front.router.DevicesOf(account)
+	for _, d := range devices[:min(len(devices), maxNodes)] {
+		p = append(attr(append(p, "<item"...), "jid", e.front.jid(d.From)), "/>"...)
 	}
 	e.result(b, q.answer, append(p, "</query>"...))
 }
@@ -68,11 +94,11 @@ func (e *engine) serviceInfo(b *core.Batch, q *query) {
 	case !q.get:
 		e.refuse(b, q.answer, badRequest)
 	case !hasNode || len(node) == 0:
-		e.result(b, q.answer, infoOf("", "pubsub", "service", "pushhub", serviceFeatures))
+		e.result(b, q.answer, infoOf("", capabilities{"pubsub", "service", "pushhub", serviceFeatures, nil}))
 	case topic.ValidateFilter(string(node)) != nil:
 		e.refuse(b, q.answer, itemNotFound)
 	default: // every topic is a node, whether or not something was published there
-		e.result(b, q.answer, infoOf(string(node), "pubsub", "leaf", "", []string{nsPubSub}))
+		e.result(b, q.answer, infoOf(string(node), capabilities{"pubsub", "leaf", "", []string{nsPubSub}, nil}))
 	}
 }
 
@@ -114,19 +140,22 @@ func (e *engine) serviceItems(b *core.Batch, q *query) {
 }
 
 // infoOf writes the answer to disco#info.
-func infoOf(node, category, kind, name string, features []string) []byte {
+func infoOf(node string, c capabilities) []byte {
 	p := []byte("<query xmlns='" + nsDiscoInfo + "'")
 	if node != "" {
 		p = attr(p, "node", node)
 	}
 	p = append(p, "><identity"...)
-	p = attr(attr(p, "category", category), "type", kind)
-	if name != "" {
-		p = attr(p, "name", name)
+	p = attr(attr(p, "category", c.category), "type", c.kind)
+	if c.name != "" {
+		p = attr(p, "name", c.name)
 	}
 	p = append(p, "/>"...)
-	for _, f := range features {
+	for _, f := range c.features {
 		p = append(attr(append(p, "<feature"...), "var", f), "/>"...)
+	}
+	if c.form != nil {
+		p = c.form.append(p)
 	}
 	return append(p, "</query>"...)
 }

@@ -90,7 +90,11 @@ type engine struct {
 	inbox      bool             // it shall, once it is attached
 	interested bool             // asked for the roster: RFC 6121 §2.2
 	blocklist  bool             // asked for the block list: XEP-0191 §3.2
-	ownFull    bool             // a delivery was turned away: call Drained
+	copies     bool             // asked for carbons: XEP-0280
+	inactive   bool             // nobody looks at the client: XEP-0352
+	held       []heldBack       // what it is not sent meanwhile, in order
+	heldBytes  int
+	ownFull    bool // a delivery was turned away: call Drained
 	sharedFull bool
 	streamID   string
 	pending    map[uint64]publish // publishes that wait for Stored

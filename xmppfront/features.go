@@ -38,6 +38,9 @@ func (e *engine) appendFeatures(p []byte, managed bool) []byte {
 	case !managed:
 		p = append(p, "<sm xmlns='"+nsSM+"'/>"...)
 	}
+	if e.stage >= stageBind {
+		p = e.front.appendCaps(append(p, "<csi xmlns='"+nsCSI+"'/>"...))
+	}
 	return append(p, "</stream:features>"...)
 }
 
@@ -143,6 +146,10 @@ func (e *engine) negotiate(b *core.Batch, s *framer.Stanza) error {
 		}
 	case nsSM:
 		if e.manage(b, s) {
+			return nil
+		}
+	case nsCSI:
+		if e.clientState(b, s) {
 			return nil
 		}
 	case framer.NSClient:

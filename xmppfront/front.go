@@ -75,6 +75,8 @@ type Options struct {
 	// Androidpn lists the resources whose devices take messages as androidpn
 	// notifications; nil: DefaultAndroidpn.
 	Androidpn []string
+	// AdminAddresses are URIs of those who run the hub, for everybody (XEP-0157).
+	AdminAddresses []string
 	// Version is told to who asks for it (XEP-0092).
 	Version string
 	Log     *slog.Logger
@@ -93,6 +95,10 @@ type Front struct {
 	late   sync.WaitGroup // what must be undone after a connection has ended
 	counts counters
 
+	started      time.Time
+	capabilities capabilities // of the server itself
+	capsVersion  string       // of these
+
 	streams streams // that can be resumed
 }
 
@@ -101,9 +107,11 @@ type counters struct {
 	logins, badLogins, registrations  atomic.Uint64
 	streamErrors, stanzaErrors        atomic.Uint64
 	messagesIn, messagesOut           atomic.Uint64
+	carbonsOut                        atomic.Uint64
 	publishesIn, eventsOut            atomic.Uint64
 	iqsIn, presencesIn                atomic.Uint64
 	ignored, queueFull, notifications atomic.Uint64
+	superseded                        atomic.Uint64
 	resumed                           atomic.Uint64
 	payloadIn, payloadOut             atomic.Uint64 // bytes
 	paused                            atomic.Uint64
@@ -121,6 +129,7 @@ type Stats struct {
 	StanzaErrors  uint64 // sent
 	MessagesIn    uint64 // <message/> stanzas taken
 	MessagesOut   uint64 // direct messages delivered as <message/>
+	CarbonsOut    uint64 // copies of those to other devices (XEP-0280)
 	PublishesIn   uint64 // pubsub items taken
 	EventsOut     uint64 // pubsub events delivered
 	Notifications uint64 // androidpn notifications delivered
@@ -129,6 +138,7 @@ type Stats struct {
 	Ignored       uint64 // stanzas that are legal and have no effect here
 	Resumed       uint64 // streams that went on with an earlier one
 	QueueFull     uint64 // deliveries that found the out-queue full
+	Superseded    uint64 // presences and chat states that gave way to newer ones while their client was inactive
 }
 
 // New makes a front without listeners. It returns an error when the options
@@ -141,6 +151,8 @@ func New(router *core.Router, opt Options) (*Front, error) {
 		return nil, err
 	}
 	f := &Front{router: router, opt: opt, pubsub: "pubsub." + opt.Domain, rand: rand.Reader, now: opt.now}
+	f.started, f.capabilities = f.now(), serverCapabilities(opt)
+	f.capsVersion = f.capabilities.version()
 	f.server = wire.NewServer(wire.Options{
 		New:      func(c *wire.Conn) wire.Handler { return newEngine(f, c) },
 		TLS:      opt.TLS,
@@ -224,11 +236,12 @@ func (f *Front) Stats() Stats {
 		Conns: f.server.Conns(), Refused: f.server.Refused(), BadHeaders: f.server.BadHeaders(),
 		Logins: c.logins.Load(), BadLogins: c.badLogins.Load(), Registrations: c.registrations.Load(),
 		StreamErrors: c.streamErrors.Load(), StanzaErrors: c.stanzaErrors.Load(),
-		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
+		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(), CarbonsOut: c.carbonsOut.Load(),
 		PublishesIn: c.publishesIn.Load(), EventsOut: c.eventsOut.Load(),
 		Notifications: c.notifications.Load(),
 		IQsIn:         c.iqsIn.Load(), PresencesIn: c.presencesIn.Load(),
 		Resumed: c.resumed.Load(), Ignored: c.ignored.Load(), QueueFull: c.queueFull.Load(),
+		Superseded: c.superseded.Load(),
 	}
 }
 

@@ -85,6 +85,10 @@ func (e *engine) iq(b *core.Batch, s *framer.Stanza) {
 
 // passIQ hands an IQ to another device as it is. RFC 6121 §8.5.3
 func (e *engine) passIQ(b *core.Batch, s *framer.Stanza, to address) {
+	if e.hidesLast(s, to) {
+		e.refuse(b, answerTo(s), forbidden)
+		return
+	}
 	err := e.pass(b, s, to)
 	if err == nil {
 		return
@@ -120,7 +124,7 @@ func (e *engine) accountIQ(b *core.Batch, q *query) {
 	case nsPrivate:
 		e.refuse(b, q.answer, forbidden) // XEP-0049 §3
 	default:
-		e.refuse(b, q.answer, unavailable)
+		e.contactIQ(b, q)
 	}
 }
 
@@ -129,6 +133,8 @@ func (e *engine) serverIQ(b *core.Batch, q *query) {
 	switch string(q.child.Space) {
 	case nsRoster:
 		e.roster(b, q)
+	case nsCarbons:
+		e.carbons(b, q)
 	case nsPing:
 		e.result(b, q.answer, nil)
 	case nsDiscoInfo:
@@ -139,6 +145,8 @@ func (e *engine) serverIQ(b *core.Batch, q *query) {
 		e.version(b, q)
 	case nsTime:
 		e.time(b, q)
+	case nsLast:
+		e.last(b, q)
 	case nsRegister:
 		e.registerLate(b, q)
 	case nsSession, nsIQAuth, nsBind:

@@ -82,45 +82,38 @@ func (e *engine) sendMessage(b *core.Batch, s *framer.Stanza) error {
 // readMessage translates a stanza. What it sets in m lies in e's scratch memory.
 func (e *engine) readMessage(s *framer.Stanza, m *core.Message) error {
 	m.ID, m.Type = string(s.ID), string(s.Type)
-	worth, hint, err := e.readChildren(s, m)
-	if err != nil {
+	var t traits
+	if err := e.readChildren(s, m, &t); err != nil {
 		return err
 	}
 	switch {
 	case m.Type == "headline", m.Type == "error": // RFC 6121 §5.2.2, §8.5.2.2.1: never kept
-	case hint == "no-store": // XEP-0334 §4.3
-	case worth, hint == "store":
+	case t.noStore: // XEP-0334 §4.3
+	case t.worth, t.store:
 		m.QoS = 1
 	}
+	m.Copies = t.copied(m.Type)
 	e.native = appendChildren(e.native[:0], s, e.strip)
 	m.Native, m.NativeForm = e.native, core.NativeXMPP
 	return nil
 }
 
-// readChildren finds the payload among the children of a message, and whether
-// one of them is worth keeping.
-func (e *engine) readChildren(s *framer.Stanza, m *core.Message) (worth bool, hint string, err error) {
+// readChildren finds the payload among the children of a message, and what they
+// ask for it.
+func (e *engine) readChildren(s *framer.Stanza, m *core.Message, t *traits) (err error) {
 	var best payloadRank
 	for c := range s.Children {
-		switch string(c.Space) {
-		case nsChatStates:
+		if !t.note(c) {
 			continue
-		case nsHints:
-			hint = string(c.Name)
-			continue
-		case framer.NSClient:
-			switch string(c.Name) {
-			case "thread":
-				continue
-			case "subject":
-				m.Subject = string(framer.Unescape(nil, c.Inner))
-			}
 		}
-		worth = true
+		if string(c.Space) == framer.NSClient && string(c.Name) == "subject" {
+			m.Subject = string(framer.Unescape(nil, c.Inner))
+		}
+		t.worth = true
 		if rank := rankOf(c); rank > best {
 			best = rank
 			if e.text, err = readPayload(e.text[:0], c, m); err != nil {
-				return false, "", err
+				return err
 			}
 		}
 	}
@@ -128,15 +121,18 @@ func (e *engine) readChildren(s *framer.Stanza, m *core.Message) (worth bool, hi
 	if best == rankNone {
 		m.Payload = nil
 	}
-	return worth, hint, nil
+	return nil
 }
 
-// strip reports children that only the server may add: they are not passed on.
+// strip reports children that are not passed on: those that only the server may
+// add, and those that are meant for the server.
 func (e *engine) strip(c framer.Element) bool {
 	var by []byte
 	switch {
 	case string(c.Space) == nsStanzaID && string(c.Name) == "stanza-id": // XEP-0359 §3.3
 		by, _ = c.Attr("by")
+	case string(c.Space) == nsCarbons && string(c.Name) == "private":
+		return true // the hint beside it stays: XEP-0280 §9
 	case string(c.Space) == nsDelay && string(c.Name) == "delay":
 		by, _ = c.Attr("from")
 	default:

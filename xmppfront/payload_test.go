@@ -109,7 +109,7 @@ func TestPayloadsAreReadAsWhatTheyAre(t *testing.T) {
 		}
 		e := &engine{}
 		var m core.Message
-		if _, _, err := e.readChildren(&s, &m); err != nil {
+		if err := e.readChildren(&s, &m, new(traits)); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		if string(m.Payload) != tt.payload || m.ContentType != tt.typ {
@@ -191,7 +191,7 @@ func FuzzPayload(f *testing.F) {
 			}
 			e := &engine{}
 			var out core.Message
-			if _, _, err := e.readChildren(&s, &out); err != nil {
+			if err := e.readChildren(&s, &out, new(traits)); err != nil {
 				t.Fatalf("%s: %s: %v", name, text, err)
 			}
 			if !bytes.Equal(out.Payload, payload) {

@@ -195,6 +195,10 @@ func (e *engine) tellPresence(b *core.Batch, n *core.Presence) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	state := n.Kind == core.Available || n.Kind == core.Unavailable
+	if state && e.holdBack(b, stateOf{from: n.From}, sent{keep: keepMust}, p) {
+		return
+	}
 	if !e.send(b, len(p), sent{keep: keepMust}, p) {
 		e.front.counts.queueFull.Add(1)
 	}

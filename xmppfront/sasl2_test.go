@@ -52,7 +52,7 @@ func TestSCRAMLoginWithItsBindProvesTheServerToo(t *testing.T) {
 	c := h.authenticate("romeo", "montague", `<bind xmlns='urn:xmpp:bind:0'><tag>Test</tag></bind>`,
 		`<success xmlns='urn:xmpp:sasl:2'><additional-data>{proof}</additional-data>`+
 			`<authorization-identifier>romeo@hub.example/Test/{r}</authorization-identifier><bound xmlns='urn:xmpp:bind:0'></bound></success>`+
-			`<stream:features><sm xmlns='urn:xmpp:sm:3'/></stream:features>`)
+			`<stream:features><sm xmlns='urn:xmpp:sm:3'/><csi xmlns='urn:xmpp:csi:0'/><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:pushhub' ver='{}'/></stream:features>`)
 	c.available()
 	other := h.device("romeo", "other")
 	other.publish(&core.Message{Topic: core.InboxTopic("romeo", "romeo"), Payload: []byte("wherefore"), UTF8: true})
@@ -214,7 +214,7 @@ func (h *hub) login2(more string) *client {
 func TestClientTakesThePlaceOfItsOwnConnection(t *testing.T) {
 	const (
 		ask   = `<bind xmlns='urn:xmpp:bind:0'><tag>Test</tag><enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>`
-		bound = `<bound xmlns='urn:xmpp:bind:0'><enabled xmlns='urn:xmpp:sm:3' id='{id}' resume='true' max='{max}'/></bound></success><stream:features></stream:features>`
+		bound = `<bound xmlns='urn:xmpp:bind:0'><enabled xmlns='urn:xmpp:sm:3' id='{id}' resume='true' max='{max}'/></bound></success><stream:features><csi xmlns='urn:xmpp:csi:0'/><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:pushhub' ver='{}'/></stream:features>`
 		over  = `<stream:error><conflict {}</stream:stream>`
 	)
 	h := newHub(t, Options{PlainWithoutTLS: true})
@@ -230,7 +230,7 @@ func TestClientTakesThePlaceOfItsOwnConnection(t *testing.T) {
 	third.expect(`<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>romeo@hub.example</authorization-identifier><failed xmlns='urn:xmpp:sm:3'{}<item-not-found {}</failed></success><stream:features><bind {}</stream:features>`)
 	fourth := h.login2(`<resume xmlns='urn:xmpp:sm:3' previd='` + second.vars["id"] + `' h='0'/>` + ask)
 	fourth.vars["jid"] = first.vars["jid"]
-	fourth.expect(`<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>{jid}</authorization-identifier><resumed {}/></success><stream:features></stream:features>`)
+	fourth.expect(`<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>{jid}</authorization-identifier><resumed {}/></success><stream:features><csi xmlns='urn:xmpp:csi:0'/><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:pushhub' ver='{}'/></stream:features>`)
 	second.expect(over)
 	fourth.send(`<iq type='get' id='p' to='hub.example'><ping xmlns='urn:xmpp:ping'/></iq>`)
 	fourth.expect(`<iq type='result' id='p' to='{jid}' from='hub.example'/>`)

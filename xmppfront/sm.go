@@ -81,6 +81,7 @@ type managed struct {
 	available  bool             // takes what comes for the account
 	interested bool             // asked for the roster
 	blocklist  bool             // and for the block list
+	copies     bool             // asked for carbons
 }
 
 // begin counts a stanza of the client; false when none may be taken any more.
@@ -305,11 +306,11 @@ func (m *managed) lost() bool {
 }
 
 // end notes how the stream ended, and returns the bytes that it keeps.
-func (m *managed) end(shared *core.Attachment, available, interested, blocklist bool) (size int) {
+func (m *managed) end(shared *core.Attachment, available, interested, blocklist, copies bool) (size int) {
 	const entry = 48
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.shared, m.available, m.interested, m.blocklist = shared, available, interested, blocklist
+	m.shared, m.available, m.interested, m.blocklist, m.copies = shared, available, interested, blocklist, copies
 	size = m.kept + entry*(len(m.sent)+len(m.waiting))
 	for _, s := range m.waiting {
 		size += len(s.raw)
@@ -325,7 +326,7 @@ func (m *managed) heirOf(old *managed) (shared *core.Attachment) {
 	old.taken, old.frozen = true, true
 	m.handled, m.acked, m.sent, m.kept, m.waiting = old.handled, old.acked, old.sent, old.kept, old.waiting
 	m.expiry, m.received, m.available = old.expiry, old.handled, old.available
-	m.interested, m.blocklist = old.interested, old.blocklist
+	m.interested, m.blocklist, m.copies = old.interested, old.blocklist, old.copies
 	shared, old.shared = old.shared, nil
 	old.sent, old.waiting, old.done, old.kept = nil, nil, nil, 0
 	return shared

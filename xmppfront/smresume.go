@@ -162,7 +162,9 @@ func (e *engine) resumed(b *core.Batch, m *managed, h uint32) {
 			shared.Suspend(b) // the old stream may not have noticed its end yet
 		}
 	} else {
-		m.acked, m.available, m.interested, m.blocklist = h, true, true, true
+		// What the client had asked for is not known any more: it has lost nothing by
+		// a copy that it did not ask for, but a conversation by one that is missing.
+		m.acked, m.available, m.interested, m.blocklist, m.copies = h, true, true, true, true
 	}
 	m.stable = e.own.Handled()
 	if !before(m.stable, m.handled) {
@@ -225,8 +227,9 @@ func (e *engine) goOn(b *core.Batch, m *managed, said []byte) {
 	if said != nil {
 		e.append(b, 0, said)
 	}
+	e.inactive = false // XEP-0352 §6
 	e.sm, e.inbox, e.resuming = m, m.available, false
-	e.interested, e.blocklist = m.interested, m.blocklist
+	e.interested, e.blocklist, e.copies = m.interested, m.blocklist, m.copies
 	for _, p := range e.early {
 		e.send(b, 0, sent{keep: keepMust}, p)
 	}

@@ -176,8 +176,11 @@ func (e *engine) nonza(b *core.Batch, p []byte) {
 
 // send appends a stanza as append does, and counts it where the stream is
 // managed. What must be kept and comes too late is for the stream that goes on
-// with this one. The caller holds mu.
+// with this one. What was held back goes first. The caller holds mu.
 func (e *engine) send(b *core.Batch, n int, s sent, parts ...[]byte) bool {
+	if len(e.held) > 0 && !e.ended {
+		e.sendHeldBack(b)
+	}
 	if e.resuming {
 		return e.hold(s, parts)
 	}
@@ -288,5 +291,6 @@ func (e *engine) stash() {
 		return
 	}
 	e.stashed = true
-	e.front.streams.put(e.self, m, m.end(e.shared, e.inbox, e.interested, e.blocklist), e.front.now().Add(m.expiry))
+	e.leaveHeldBack()
+	e.front.streams.put(e.self, m, m.end(e.shared, e.inbox, e.interested, e.blocklist, e.copies), e.front.now().Add(m.expiry))
 }

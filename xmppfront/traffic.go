@@ -2,11 +2,11 @@ package xmppfront
 
 import "pushhub/core"
 
-// Traffic implements core.Meter. Of what goes out, messages, events and
-// notifications are counted; results and presence are not.
+// Traffic implements core.Meter. Of what goes out, messages, their copies, events
+// and notifications are counted; results and presence are not.
 func (f *Front) Traffic() core.Traffic {
 	s, moved := f.Stats(), f.server.Bytes()
-	in, out := s.MessagesIn+s.PublishesIn, s.MessagesOut+s.EventsOut+s.Notifications
+	in, out := s.MessagesIn+s.PublishesIn, s.MessagesOut+s.CarbonsOut+s.EventsOut+s.Notifications
 	return core.Traffic{
 		Sockets: f.server.Accepted(), Logins: s.Logins,
 		BytesIn: moved.Read, BytesOut: moved.Written,

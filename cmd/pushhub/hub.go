@@ -201,7 +201,8 @@ func (h *hub) startFronts(cfg config.Config, log *slog.Logger) error {
 		MaxConns: cfg.Limits.MaxConnections, QueueBytes: int(cfg.Limits.QueueBytes),
 		ConnsPerAddress: cfg.Limits.ConnectionsPerAddress, ConnRate: cfg.Limits.ConnectRate,
 		PublishRate: cfg.Limits.PublishRate, PublishBytes: int(cfg.Limits.PublishBytes),
-		ScramKey: scramKey, Version: version(), Log: log.With("part", "xmpp"),
+		AdminAddresses: cfg.XMPP.AdminAddresses,
+		ScramKey:       scramKey, Version: version(), Log: log.With("part", "xmpp"),
 	})
 	if err != nil {
 		return err

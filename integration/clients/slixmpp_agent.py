@@ -42,10 +42,13 @@ class Agent(slixmpp.ClientXMPP):
         self.register_plugin("xep_0060")
         self.register_plugin("xep_0191")
         self.register_plugin("xep_0199")
+        self.register_plugin("xep_0280")
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("failed_all_auth", lambda _: say("refused"))
         self.add_event_handler("stream_error", lambda e: say("stream-error", error=e["condition"]))
         self.add_event_handler("disconnected", lambda _: say("disconnected"))
+        for kind in ("sent", "received"):
+            self.add_event_handler("carbon_" + kind, lambda m, kind=kind: self.carbon(kind, m))
         for kind, handler in (("message", self.message), ("presence", self.presence)):
             self.register_handler(Callback(kind + " seen", MatchXPath("{jabber:client}" + kind), handler))
 
@@ -61,6 +64,10 @@ class Agent(slixmpp.ClientXMPP):
                  for i in group.iterfind(EVENT + "item")]
         say("message", **{"from": str(m["from"]), "type": m["type"], "body": m["body"], "items": items,
                           "children": [element(c) for c in m.xml]})
+
+    def carbon(self, kind, m):
+        copy = m["carbon_" + kind]
+        say("carbon", kind=kind, **{"from": str(copy["from"]), "to": str(copy["to"]), "body": copy["body"]})
 
     def presence(self, p):
         say("presence", **{"from": str(p["from"]), "type": p.xml.get("type", ""), "status": p["status"]})
@@ -84,6 +91,8 @@ class Agent(slixmpp.ClientXMPP):
                     m.append(ET.fromstring(c["xml"]))
                 m.send()
                 await self["xep_0199"].ping(self.boundjid.domain)  # the hub has read the message
+            case "carbons":
+                await self["xep_0280"].enable()
             case "presence":
                 self.send_presence(pshow=c.get("show"), pstatus=c.get("status"))
             case "block":

@@ -32,6 +32,8 @@ type Event struct {
 	// Of XMPP stanzas.
 	JID      string    `json:"jid"`
 	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Kind     string    `json:"kind"` // of a copy: sent or received
 	Type     string    `json:"type"`
 	Body     string    `json:"body"`
 	Status   string    `json:"status"`

@@ -22,7 +22,7 @@ type sabotage struct {
 var sabotages = []sabotage{
 	{
 		"PUBACK before the record is stored", "core/publish.go",
-		"a.addr, m, a.stored(token))\n\t\tif err != nil {\n\t\t\treturn false, err\n\t\t}\n\t\tpending = true",
+		"a.addr, m, a.storedCopied(token, m))\n\t\tif err != nil {\n\t\t\treturn false, err\n\t\t}\n\t\tpending = true",
 		"a.addr, m, func(journal.Position, error) {})\n\t\tif err != nil {\n\t\t\treturn false, err\n\t\t}",
 		func(r *Report) int { return r.Lost },
 	},

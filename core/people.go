@@ -42,11 +42,26 @@ func (r *Router) watching(account string) (devices []*Attachment) {
 // notify gives a notice to the devices of an account that take them; presence only
 // where neither side has blocked the other.
 func (r *Router) notify(b *Batch, account string, n Notice) {
-	p, _ := n.(*Presence)
+	p, isPresence := n.(*Presence)
 	for _, a := range r.watching(account) {
-		if p == nil || !r.accounts.apart(p.From, a.addr) {
+		if isPresence {
+			r.showPresence(b, a, p)
+		} else {
 			a.dev.Notice(b, n)
 		}
+	}
+}
+
+// showPresence gives a presence to a device unless one of the two has blocked the
+// other. Whoever does so at the same moment may have told it before that the other
+// is gone: it is told again.
+func (r *Router) showPresence(b *Batch, a *Attachment, p *Presence) {
+	if r.accounts.apart(p.From, a.addr) {
+		return
+	}
+	a.dev.Notice(b, p)
+	if p.Kind == Available && r.accounts.apart(p.From, a.addr) {
+		a.dev.Notice(b, r.gone(p, a.addr.Account))
 	}
 }
 
@@ -135,8 +150,8 @@ func (r *Router) showContacts(b *Batch, a *Attachment) {
 	}
 	for _, name := range seen {
 		for _, p := range r.devicesOf(name) {
-			if p.From != a.addr && !r.accounts.apart(p.From, a.addr) {
-				a.dev.Notice(b, p)
+			if p.From != a.addr {
+				r.showPresence(b, a, p)
 			}
 		}
 	}

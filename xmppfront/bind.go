@@ -61,28 +61,24 @@ func (e *engine) attach(b *core.Batch, resource string, m *managed, then func(b 
 	if m != nil && m.tag != "" {
 		req.Expiry, req.Tag = m.expiry, m.tag
 	}
-	e.setDurable(req.Tag != "")
+	e.mu.Lock()
+	e.durable, e.binding = req.Tag != "", true
+	e.mu.Unlock()
 	e.join(b, req, &e.own, func(err error) {
 		done(func(b *core.Batch) {
 			if err != nil {
 				e.unname()
-				e.setDurable(false)
-			} else {
-				e.bound()
+				e.mu.Lock()
+				e.durable, e.binding, e.early = false, false, nil
+				e.mu.Unlock()
+				then(b, err)
+				return
 			}
-			then(b, err)
-			if err == nil {
-				e.begin(b)
-			}
+			e.bound()
+			then(b, nil)
+			e.begin(b)
 		})
 	})
-}
-
-// setDurable notes whether own outlives the connection.
-func (e *engine) setDurable(durable bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.durable = durable
 }
 
 // name makes the client's address known to the engine.
@@ -107,7 +103,8 @@ func (e *engine) bound() {
 // begin lets deliveries flow, now that the client knows its address.
 func (e *engine) begin(b *core.Batch) {
 	e.mu.Lock()
-	e.ready = true
+	e.ready, e.binding = true, false
+	e.sendEarly(b)
 	waits, copies := e.ownFull, e.copies
 	e.ownFull = false
 	e.mu.Unlock()

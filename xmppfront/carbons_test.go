@@ -51,7 +51,7 @@ func TestWhatIsCopied(t *testing.T) {
 		if err := framer.Parse([]byte(`<message type='`+c.typ+`'>`+c.children+`</message>`), framer.NSClient, &s); err != nil {
 			t.Fatal(err)
 		}
-		e := &engine{front: &Front{opt: Options{Domain: "hub.example"}}}
+		e := &engine{front: &Front{opt: Options{Domain: "hub.example", MaxStanza: 1 << 10}}}
 		var m core.Message
 		if err := e.readMessage(&s, &m); err != nil {
 			t.Fatal(err)

@@ -107,6 +107,7 @@ type engine struct {
 	sm         *managed    // XEP-0198; set once, by Input
 	durable    bool        // own outlives the connection
 	resuming   bool        // the client does not know yet that its stream goes on
+	binding    bool        // it does not know its address yet
 	early      [][]byte    // stanzas that came meanwhile
 	afterCount func(error) // takes the next count that is stored
 	stashed    bool        // sm has been left to the stream that goes on

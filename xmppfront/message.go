@@ -93,7 +93,10 @@ func (e *engine) readMessage(s *framer.Stanza, m *core.Message) error {
 		m.QoS = 1
 	}
 	m.Copies = t.copied(m.Type)
-	e.native = appendChildren(e.native[:0], s, e.strip)
+	var ok bool
+	if e.native, ok = appendChildren(e.native[:0], s, e.strip, e.front.opt.MaxStanza); !ok {
+		return overPolicy.says("with its namespaces declared on each child, this message is too large")
+	}
 	m.Native, m.NativeForm = e.native, core.NativeXMPP
 	return nil
 }
@@ -142,8 +145,10 @@ func (e *engine) strip(c framer.Element) bool {
 	return a.place == placeServer || a.place == placeAccount && a.Resource == ""
 }
 
-// appendChildren appends the children of a stanza as they are, but for those to strip.
-func appendChildren(dst []byte, s *framer.Stanza, strip func(framer.Element) bool) []byte {
+// appendChildren appends the children of a stanza as they are, but for those to
+// strip; false when dst would have more than most bytes, to which what each child
+// has to declare may add up.
+func appendChildren(dst []byte, s *framer.Stanza, strip func(framer.Element) bool, most int) ([]byte, bool) {
 	// Without prefixes declared on the stanza itself, its children mean the same
 	// in any other stanza.
 	alike := !bytes.Contains(s.Raw[:s.TagEnd], []byte("xmlns:"))
@@ -155,8 +160,11 @@ func appendChildren(dst []byte, s *framer.Stanza, strip func(framer.Element) boo
 		default:
 			dst = c.AppendStandalone(dst)
 		}
+		if len(dst) > most {
+			return dst[:0], false
+		}
 	}
-	return dst
+	return dst, true
 }
 
 // publish sends e.msg to a topic. What it returns is for the sender to hear;

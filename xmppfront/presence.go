@@ -25,12 +25,13 @@ func (e *engine) presence(b *core.Batch, s *framer.Stanza) {
 		return
 	}
 	typ := string(s.Type)
-	if len(s.Inner) > maxPresence {
+	native, ok := appendChildren(nil, s, nil, maxPresence)
+	if !ok {
 		e.refuse(b, answerTo(s), overPolicy.says("this presence is too large"))
 		return
 	}
 	if kind, ok := requests[typ]; ok {
-		e.requestPresence(b, s, kind)
+		e.requestPresence(b, s, kind, native)
 		return
 	}
 	switch {
@@ -39,7 +40,7 @@ func (e *engine) presence(b *core.Batch, s *framer.Stanza) {
 	case s.To != nil:
 		e.direct(b, s)
 	default:
-		e.broadcast(b, s)
+		e.broadcast(b, s, native)
 	}
 }
 
@@ -62,7 +63,7 @@ func (e *engine) direct(b *core.Batch, s *framer.Stanza) {
 }
 
 // requestPresence passes a subscription request on. RFC 6121 §3.1.2
-func (e *engine) requestPresence(b *core.Batch, s *framer.Stanza, kind core.PresenceKind) {
+func (e *engine) requestPresence(b *core.Batch, s *framer.Stanza, kind core.PresenceKind, native []byte) {
 	to := e.target(s.To)
 	switch {
 	case to.place == placeRemote:
@@ -72,7 +73,7 @@ func (e *engine) requestPresence(b *core.Batch, s *framer.Stanza, kind core.Pres
 		e.ignore()
 		return
 	}
-	native, a := appendChildren(nil, s, nil), answerTo(s)
+	a := answerTo(s)
 	done := e.await()
 	e.own.RequestPresence(b, kind, to.Account, native, func(_ *core.Batch, err error) {
 		done(func(b *core.Batch) {
@@ -87,8 +88,8 @@ func (e *engine) requestPresence(b *core.Batch, s *framer.Stanza, kind core.Pres
 }
 
 // broadcast makes the device available, or not, to all who may see it. RFC 6121 §4.2, §4.5
-func (e *engine) broadcast(b *core.Batch, s *framer.Stanza) {
-	p := &core.Presence{Native: appendChildren(nil, s, nil)}
+func (e *engine) broadcast(b *core.Batch, s *framer.Stanza, native []byte) {
+	p := &core.Presence{Native: native}
 	if string(s.Type) == "unavailable" {
 		p.Kind = core.Unavailable
 	}

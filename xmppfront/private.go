@@ -7,6 +7,10 @@ import (
 
 const nsPrivate = "jabber:iq:private"
 
+// maxPrivate bounds one answer, and what one request stores: a name may be long,
+// and asked for often.
+const maxPrivate = 512 << 10
+
 // privateName is the name of the document that an element is stored as.
 func privateName(c framer.Element) string {
 	return nsPrivate + " " + string(c.Space) + " " + string(c.Name)
@@ -38,7 +42,10 @@ func (e *engine) privateGet(b *core.Batch, q *query) {
 			return
 		}
 		space = c.Space
-		n++
+		if n++; len(p) > maxPrivate {
+			e.refuse(b, q.answer, overPolicy.says("ask for less at once"))
+			return
+		}
 		if kept := e.front.router.Document(e.account, privateName(c)); kept != nil {
 			p = append(p, kept...)
 			continue
@@ -56,7 +63,12 @@ func (e *engine) privateGet(b *core.Batch, q *query) {
 // was kept.
 func (e *engine) privateSet(b *core.Batch, q *query) {
 	var docs []core.Document
+	size := 0
 	for c := range q.child.Children {
+		if size > maxPrivate {
+			e.refuse(b, q.answer, overPolicy.says("store less at once"))
+			return
+		}
 		if !ownSpace(c) {
 			docs = nil
 			break
@@ -66,6 +78,7 @@ func (e *engine) privateSet(b *core.Batch, q *query) {
 			doc.Content = c.AppendStandalone(nil)
 		}
 		docs = append(docs, doc)
+		size += len(doc.Name) + len(doc.Content)
 	}
 	if len(docs) == 0 {
 		e.refuse(b, q.answer, notAcceptable.says("each element has a namespace of its own"))

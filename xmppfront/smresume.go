@@ -230,10 +230,7 @@ func (e *engine) goOn(b *core.Batch, m *managed, said []byte) {
 	e.inactive = false // XEP-0352 §6
 	e.sm, e.inbox, e.resuming = m, m.available, false
 	e.interested, e.blocklist, e.copies = m.interested, m.blocklist, m.copies
-	for _, p := range e.early {
-		e.send(b, 0, sent{keep: keepMust}, p)
-	}
-	e.early = nil
+	e.sendEarly(b)
 }
 
 // rejoin attaches to the account's own session again, and takes from it what the

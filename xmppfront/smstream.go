@@ -181,7 +181,7 @@ func (e *engine) send(b *core.Batch, n int, s sent, parts ...[]byte) bool {
 	if len(e.held) > 0 && !e.ended {
 		e.sendHeldBack(b)
 	}
-	if e.resuming {
+	if e.resuming || e.binding && n > 0 {
 		return e.hold(s, parts)
 	}
 	if e.sm != nil && n > 0 && s.window == windowNone && e.sm.crowded() {
@@ -194,10 +194,11 @@ func (e *engine) send(b *core.Batch, n int, s sent, parts ...[]byte) bool {
 	return ok
 }
 
-// maxEarly bounds the stanzas that come while a stream is being resumed.
+// maxEarly bounds the stanzas that come while a stream is being resumed, or bound.
 const maxEarly = 256
 
-// hold keeps a stanza until the client knows that its stream goes on. The caller holds mu.
+// hold keeps a stanza until the client knows that its stream goes on, or what its
+// address is. The caller holds mu.
 func (e *engine) hold(s sent, parts [][]byte) bool {
 	if s.keep != keepMust || len(e.early) >= maxEarly {
 		return false
@@ -208,6 +209,15 @@ func (e *engine) hold(s sent, parts [][]byte) bool {
 	}
 	e.early = append(e.early, p)
 	return true
+}
+
+// sendEarly sends what was held. The caller holds mu.
+func (e *engine) sendEarly(b *core.Batch) {
+	early := e.early
+	e.early = nil
+	for _, p := range early {
+		e.send(b, 0, sent{keep: keepMust}, p)
+	}
 }
 
 // trailer appends what belongs behind the stanzas of one flush: what the client

@@ -87,5 +87,9 @@ func (e *engine) privateSet(b *core.Batch, q *query) {
 	e.front.router.SetDocuments(e.account, docs, e.answerLater(q.answer))
 }
 
-// ownSpace reports whether an element has a namespace that is not the query's.
-func ownSpace(c framer.Element) bool { return len(c.Space) > 0 && string(c.Space) != nsPrivate }
+// ownSpace reports whether an element has a namespace that is not the query's, and
+// that can be declared.
+func ownSpace(c framer.Element) bool {
+	space := string(c.Space)
+	return space != "" && space != nsPrivate && space != framer.NSXML
+}

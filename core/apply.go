@@ -72,7 +72,7 @@ func (r *Router) applyRecord(pos journal.Position, rec *journal.Record) error {
 	case journal.KindFence:
 		return nil
 	case journal.KindShare, journal.KindDone, journal.KindOpen:
-		return r.applyShare(rec)
+		return r.applyShare(pos, rec)
 	}
 	s := r.session(r.recordAddress(rec))
 	if s == nil || !s.durable {

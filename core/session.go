@@ -30,6 +30,7 @@ type Session struct {
 	need     journal.Position
 	unstored []uint16       // QoS 2: PUBRECs whose records were refused
 	saving   bool           // a QoS 2 window is on its way to the journal
+	stuck    bool           // in shares.stuck
 	dirty    bool           // acknowledged more than the journal knows
 	resumed  bool           // the last claim found it there
 	asked    map[string]int // filters for which a place is held, see reserve

@@ -33,6 +33,7 @@ type share struct {
 	cursor   journal.Position              // what is before is done or in open
 	place    int                           // of the cursor in postings
 	open     map[journal.Position]*Session // who has it; nil: nobody
+	seen     journal.Position              // the last DONE or OPEN record that is in cursor and open
 	known    bool                          // which of open nobody has: not so while the log is followed at the start
 	free     []journal.Position            // those of open that nobody has, in order, and some that are no longer
 	parked   parking                       // the same: some member may not receive them

@@ -28,7 +28,7 @@ func (sh *share) log(r *Router, now time.Time) (later bool) {
 		return true
 	}
 	body := sh.append(journal.AppendBytes(nil, sh.text))
-	sh.told, sh.size = now, len(body)
+	sh.told, sh.size = now, min(len(body), maxShare)
 	if len(body) > maxShare {
 		return false
 	}
@@ -83,6 +83,10 @@ func (u unsent) reopen(r *Router) {
 	err := r.append(&rec, Address{}, nil, func(_ journal.Position, err error) {
 		if err != nil {
 			refused()
+			return
+		}
+		for _, pos := range u.positions {
+			sh.give(pos, returning) // it was not applied: its frame was damaged at once
 		}
 	})
 	if err != nil {
@@ -139,8 +143,12 @@ func (s *Session) savedShared(packets []uint16, err error) {
 	}
 }
 
-// stall has the session go on at the next flush.
+// stall has the session go on at the next flush. The caller holds mu.
 func (s *Session) stall() {
+	if s.stuck {
+		return
+	}
+	s.stuck = true
 	q := &s.r.shares
 	q.mu.Lock()
 	q.stuck = append(q.stuck, s)
@@ -158,6 +166,7 @@ func (r *Router) flushShares() {
 	var b Batch
 	for _, s := range stuck {
 		s.mu.Lock()
+		s.stuck = false
 		s.pump(&b)
 		s.mu.Unlock()
 	}
@@ -189,7 +198,7 @@ func (r *Router) flushShares() {
 
 // applyShare takes what the journal tells of a share. While the hub runs, what is
 // in memory is ahead of a SHARE record.
-func (r *Router) applyShare(rec *journal.Record) error {
+func (r *Router) applyShare(at journal.Position, rec *journal.Record) error {
 	if r.tail.live && rec.Kind == journal.KindShare {
 		return nil
 	}
@@ -199,6 +208,12 @@ func (r *Router) applyShare(rec *journal.Record) error {
 		return d.Err
 	}
 	if rec.Kind == journal.KindShare {
+		sh.mu.Lock()
+		older := at <= sh.seen
+		sh.mu.Unlock()
+		if older {
+			return nil // the checkpoint is ahead of it
+		}
 		strays, err := sh.apply(&d)
 		forfeit(strays)
 		return err
@@ -207,7 +222,7 @@ func (r *Router) applyShare(rec *journal.Record) error {
 	if d.Err != nil {
 		return d.Err
 	}
-	strays := sh.applyOpen(r, positions, rec.Kind == journal.KindOpen)
+	strays := sh.applyOpen(r, at, positions, rec.Kind == journal.KindOpen)
 	if r.tail.live {
 		r.wakeShare(sh)
 		return nil
@@ -327,8 +342,12 @@ func (r *Router) loadShare(text string, value []byte) error {
 	if sh == nil {
 		return nil // nobody has it any more
 	}
-	_, err := sh.apply(&journal.Decoder{Rest: value}) // loadTakings tells who has what
-	return err
+	d := journal.Decoder{Rest: value}
+	if _, err := sh.apply(&d); err != nil { // loadTakings tells who has what
+		return err
+	}
+	sh.seen = journal.Position(d.Uvarint())
+	return d.Err
 }
 
 // loadOpen restores more of what a share has open; its entry came before it.

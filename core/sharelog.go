@@ -158,7 +158,11 @@ func (sh *share) entries() (values [][]byte) {
 	for {
 		part := open[:min(len(open), maxPostings)]
 		open = open[len(part):]
-		values = append(values, appendPositions(head, part))
+		value := appendPositions(head, part)
+		if head != nil {
+			value = binary.AppendUvarint(value, uint64(sh.seen))
+		}
+		values = append(values, value)
 		if head = nil; len(open) == 0 {
 			return values
 		}
@@ -235,12 +239,16 @@ func (sh *share) apply(d *journal.Decoder) (strays []stray, err error) {
 
 // applyOpen notes that positions are done, or that nobody has them after all; what
 // lies between the cursor and them was taken, as held says.
-func (sh *share) applyOpen(r *Router, positions []journal.Position, open bool) (strays []stray) {
+func (sh *share) applyOpen(r *Router, at journal.Position, positions []journal.Position, open bool) (strays []stray) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.postings == nil {
 		return nil
 	}
+	if at <= sh.seen {
+		return nil // the checkpoint held it already, and perhaps what came of it
+	}
+	sh.seen = at
 	for _, pos := range positions {
 		if pos >= sh.cursor {
 			sh.reach(r, pos)

@@ -56,7 +56,7 @@ func TestDoneRecordSettlesPositionsAndAnOpenOneFreesThem(t *testing.T) {
 	sh, s := sampleShare(r, 5)
 	sh.postings.Add(journal.At(6, 0), 1)
 	sh.postings.Add(journal.At(7, 0), 1)
-	strays := sh.applyOpen(r, []journal.Position{journal.At(2, 0), journal.At(7, 0)}, false)
+	strays := sh.applyOpen(r, 1000, []journal.Position{journal.At(2, 0), journal.At(7, 0)}, false)
 	if len(strays) != 1 || strays[0].session != s || strays[0].pos != journal.At(2, 0) {
 		t.Errorf("strays %v", strays)
 	}
@@ -66,7 +66,7 @@ func TestDoneRecordSettlesPositionsAndAnOpenOneFreesThem(t *testing.T) {
 	if sh.cursor != journal.At(7, 0)+1 || !maps.Equal(sh.open, want) {
 		t.Errorf("cursor %v, open %v", sh.cursor, sh.open)
 	}
-	sh.applyOpen(r, []journal.Position{journal.At(2, 0), journal.At(3, 0), journal.At(7, 0)}, true)
+	sh.applyOpen(r, 1001, []journal.Position{journal.At(2, 0), journal.At(3, 0), journal.At(7, 0)}, true)
 	want[journal.At(2, 0)], want[journal.At(7, 0)] = nil, nil
 	if !maps.Equal(sh.open, want) {
 		t.Errorf("open again: %v", sh.open)
@@ -89,6 +89,6 @@ func FuzzDecodeShare(f *testing.F) {
 			t.Errorf("positions: %v", d.Err)
 		}
 		sh, _ = sampleShare(r, 3)
-		sh.applyOpen(r, positions, false)
+		sh.applyOpen(r, 1002, positions, false)
 	})
 }

@@ -95,7 +95,10 @@ func (d *door) close() {
 		return
 	}
 	delete(d.loop.doors, int32(d.fd))
-	_ = unix.Close(d.fd) // it is out of the poller with that
+	if d.watched {
+		_ = unix.EpollCtl(d.loop.epfd, unix.EPOLL_CTL_DEL, d.fd, nil) // the other loops' doors keep the socket open
+	}
+	_ = unix.Close(d.fd)
 	d.fd = -1
 	close(d.shut)
 }
@@ -122,8 +125,13 @@ func (d *door) event() {
 		switch {
 		case err == nil:
 			d.pause = 0
-			if p := d.server.newPolled(d.loop, fd, peerOf(from)); p != nil {
+			l := d.server.loops[int(d.server.turn.Add(1))%len(d.server.loops)]
+			switch p := d.server.newPolled(l, fd, peerOf(from)); {
+			case p == nil:
+			case l == d.loop:
 				p.add()
+			default:
+				l.post(p) // the kernel wakes the same loop as long as that sleeps
 			}
 			if pause := d.server.admit.pause(); pause > 0 {
 				d.rest(pause)

@@ -92,10 +92,10 @@ func (a *Attachment) storedCopied(token uint64, m *Message) func(journal.Positio
 	}
 	c := m.clone()
 	return func(pos journal.Position, err error) {
-		stored(pos, err)
-		if err == nil {
+		if err == nil { // first: what the sender sends next comes behind it
 			a.r.copySent(&a.r.tail.batch, c)
 		}
+		stored(pos, err)
 	}
 }
 

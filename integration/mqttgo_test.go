@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
 	paho5 "github.com/eclipse/paho.golang/paho"
 	paho3 "github.com/eclipse/paho.mqtt.golang"
 
@@ -224,7 +225,9 @@ func connectPahoGo5(t testing.TB, h *hubtest.Hub, o mqttOptions) *pahoGo5 {
 	return p
 }
 
-// dialHub opens a connection that is closed at the end of the test.
+// dialHub opens a connection that is closed at the end of the test. The client
+// writes a packet in pieces from several goroutines and leaves it to the
+// connection that they do not mix; a TLS connection alone lets them.
 func dialHub(t testing.TB, h *hubtest.Hub, o mqttOptions) net.Conn {
 	t.Helper()
 	var conn net.Conn
@@ -241,7 +244,7 @@ func dialHub(t testing.TB, h *hubtest.Hub, o mqttOptions) net.Conn {
 		t.Fatalf("connecting to the hub: %v", err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return conn
+	return packets.NewThreadSafeConn(conn)
 }
 
 func (p *pahoGo5) Subscribe(filter string, qos byte) {

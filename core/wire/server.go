@@ -86,7 +86,10 @@ func (s *Server) accept(ln net.Listener, how Opening) error {
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
-		return ln.Close()
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) { // whoever stops us may have closed it
+			return err
+		}
+		return nil
 	}
 	s.listeners = append(s.listeners, ln)
 	s.mu.Unlock()

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -69,5 +70,29 @@ func TestConnectionIsCutOffBeforeItsLoopKnowsIt(t *testing.T) {
 		cancel()
 		endsInTime(t, ctx, s)
 		c.Close()
+	}
+}
+
+func TestServeThatComesAfterShutdownEndsWell(t *testing.T) {
+	for name, closed := range map[string]bool{"listener open": false, "listener closed": true} {
+		t.Run(name, func(t *testing.T) {
+			s := NewServer(Options{Log: slog.New(slog.DiscardHandler)})
+			if err := s.Shutdown(t.Context(), func(Handler) {}); err != nil {
+				t.Fatal(err)
+			}
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if closed {
+				ln.Close()
+			}
+			if err := s.Serve(ln); err != nil {
+				t.Errorf("Serve: %v", err)
+			}
+			if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("the listener is left open: %v", err)
+			}
+		})
 	}
 }
